@@ -1,0 +1,3 @@
+"""pictofs mounts a Pictograph organization as plain files."""
+
+__version__ = "0.1.0"

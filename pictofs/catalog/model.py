@@ -1,0 +1,249 @@
+"""What the catalog knows, as plain values.
+
+A *node id* is one 64-bit number for one version of one thing on the mount: `pk << 8 | kind`, where `pk`
+is the catalog's row. It means the same in every process and after every restart, is never used again,
+and is what the kernel, the link and the block table all speak of. `st_ino` is `ino << 8 | kind`, where
+`ino` is the row that the object had first: it stays when a new version gets a new row.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Kind(enum.IntEnum):
+    """The low eight bits of a node id; values are on users' disks as inode numbers and never change."""
+
+    ROOT = 1
+    ORGANIZATION = 2
+    DATASET = 3
+    DATASET_JSON = 4
+    IMAGES = 5          # pk: directory
+    ANNOTATIONS = 6     # pk: directory
+    EXPORTS = 7         # pk: dataset
+    SPLITS = 8          # pk: dataset
+    STATUSES = 9        # pk: dataset
+    VIEW = 10           # pk: view; its value's directory, holding images/ and annotations/
+    VIEW_IMAGES = 11    # pk: view_directory
+    VIEW_ANNOTATIONS = 12
+    IMAGE_LINK = 13     # pk: image; a symbolic link in a view
+    ANNOTATION_LINK = 14
+    IMAGE = 16
+    ANNOTATION = 17
+    EXPORT = 18
+    EXPORT_STATUS = 19
+    EXPORT_OPENED = 20
+    MEMBER = 21
+    MEMBER_DIRECTORY = 22
+    CONTROL = 24        # pk: 1 the directory, then its files
+
+
+ROOT_NODE = 1  # what FUSE calls the root: FUSE_ROOT_ID
+
+
+def node_id(pk: int, kind: Kind) -> int:
+    """The node id of row `pk`; the root is `ROOT_NODE`."""
+    return ROOT_NODE if kind is Kind.ROOT else pk << 8 | kind
+
+
+def node_pk(node: int) -> int:
+    """The row behind a node id."""
+    return node >> 8
+
+
+def node_kind(node: int) -> Kind:
+    """The kind behind a node id; ValueError for a number that pictofs never gave."""
+    return Kind(node & 0xFF)
+
+
+@dataclass(frozen=True, slots=True)
+class OrganizationRow:
+    """One organization of one API origin: the partition that everything else hangs from."""
+
+    pk: int
+    origin: str               # scheme://host:port of the API
+    remote_id: str            # the service's id, else its slug, else its name
+    name: str
+    slug: str
+    document: bytes           # what the API says of it, JSON
+    checked_ns: int           # when the list of its datasets was last seen whole; 0 never
+    tried_ns: int             # when that was last attempted
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRow:
+    """One dataset; `document` is the API's own JSON, key order kept."""
+
+    pk: int
+    organization: int
+    remote_id: str
+    name: str                 # remote name
+    slug: str
+    file_name: str            # the name on the mount, given once
+    archived: bool
+    document: bytes
+    fingerprint: str          # of updated_at, counts, total_size as last seen; what a change is told by
+    created_ns: int
+    updated_ns: int
+    image_count: int
+    total_bytes: int
+    checked_ns: int           # when the service was last asked about this dataset and answered
+    listed_ns: int            # when its images were last listed whole; 0: never
+    listed_fingerprint: str   # the fingerprint that listing belongs to
+    exports_listed_ns: int
+    listing_generation: int   # rows carry the generation that last saw them
+    root_directory: int       # pk of its directory "/"
+    gone: bool                # no longer in the service's list
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryRow:
+    """A virtual directory of a dataset; the same row stands under images/ and annotations/."""
+
+    pk: int
+    dataset: int
+    parent: int               # 0 for the root "/"
+    file_name: str
+    remote_path: str          # as the service writes it: "/" or "/a/b"
+    mtime_ns: int             # moves with its listing
+    subdirectories: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRow:
+    """One version of one image, and the name its annotation has."""
+
+    pk: int
+    ino: int                  # pk of the first version
+    dataset: int
+    directory: int            # 0 when superseded or deleted: no name leads here any more
+    file_name: str
+    annotation_name: str
+    remote_id: str            # "" where the service gives none
+    remote_name: str
+    size_bytes: int | None    # None: not known yet (dialect A)
+    created_ns: int
+    status: str
+    split: str
+    width: int | None
+    height: int | None
+    annotation_count: int | None
+    tags: tuple[str, ...]
+    generation: str           # x-goog-generation or ETag once seen
+    md5: str
+    crc32c: str
+    annotation: int           # pk of the current annotation version; see AnnotationRow
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationRow:
+    """One version of an image's annotation body.
+
+    Images and annotations draw their pks from one sequence. The first version of an annotation has the
+    pk of its image's first version, and no row until it is fetched: a million images cost no million
+    rows. A later version gets a pk of its own, and the image's row points to the current one.
+    `version` is a hash of the rendered body.
+    """
+
+    pk: int
+    ino: int
+    image: int
+    size_bytes: int | None
+    version: str
+    mtime_ns: int             # its last change that we saw; the image's created_ns before
+    fetched_ns: int           # when it was last fetched or found unchanged
+    superseded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRow:
+    """One version of one export, in whatever state."""
+
+    pk: int
+    ino: int
+    dataset: int
+    file_name: str            # without .zip
+    remote_id: str
+    remote_name: str
+    status: str               # pending, processing, completed, failed
+    size_bytes: int | None
+    created_ns: int
+    completed_ns: int
+    document: bytes
+    gone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRow:
+    """A block that is whole in the store."""
+
+    node: int
+    block: int
+    path: str                 # relative to the cache directory
+    size_bytes: int
+    crc32c: int
+    boot: int                 # index of the boot in which it was written or last verified
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFacts:
+    """What the service says of a dataset, in no dialect."""
+
+    remote_id: str
+    name: str
+    slug: str
+    archived: bool
+    document: bytes           # pretty-printed JSON, the body of dataset.json
+    fingerprint: str
+    created_ns: int
+    updated_ns: int
+    image_count: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What the service says of an image, in no dialect."""
+
+    remote_id: str
+    remote_name: str
+    directory_path: str
+    size_bytes: int | None
+    created_ns: int
+    status: str
+    split: str
+    width: int | None = None
+    height: int | None = None
+    annotation_count: int | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFacts:
+    """What the service says of an export, in no dialect."""
+
+    remote_id: str
+    remote_name: str
+    status: str
+    size_bytes: int | None
+    created_ns: int
+    completed_ns: int
+    document: bytes
+
+
+@dataclass(slots=True)
+class Change:
+    """What a write made untrue for those who looked before: for `link.messages.Changed`."""
+
+    entries: list[tuple[int, str]]   # (parent node, file name) that lead elsewhere or nowhere now
+    nodes: list[int]                 # nodes whose attributes or listing are another
+
+
+MEDIA_BLOCK_BYTES = 8 << 20    # an image or an annotation is nearly always one block: one GET, one file
+EXPORT_BLOCK_BYTES = 1 << 20   # `unzip -l` of 500 MB must fetch no more than 1 % of it
+
+
+def block_bytes(kind: Kind) -> int:
+    """The size of the blocks that the store keeps a file of this kind in; the last one may be shorter."""
+    return EXPORT_BLOCK_BYTES if kind in (Kind.EXPORT, Kind.MEMBER) else MEDIA_BLOCK_BYTES
