@@ -77,7 +77,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """The answer to a read: bytes at hand (control files, dataset.json), or pieces in order; empty at the end."""
+    """The answer to a read: bytes at hand (control files), or pieces in order; both empty at the end."""
 
     data: bytes = b""
     pieces: tuple[Piece, ...] = ()
