@@ -27,7 +27,7 @@ class Profile:
     name: str = "default"
     key: KeySource = KeySource()
     base_url: str = DEFAULT_BASE_URL      # with or without /api/v1/developer
-    organization: str | None = None       # name of the first directory; None: slug, else name, else "organization"
+    organization: str | None = None       # name of the first directory; None: slug, name, "organization"
     dialect: str = "auto"                 # auto, a, b, c
 
 
@@ -69,4 +69,4 @@ class Settings:
     log_format: str = "text"              # text, json
     log_file: str | None = None
     foreground: bool = False
-    ignored: tuple[str, ...] = field(default=())  # options of mount(8) that were accepted and mean nothing here
+    ignored: tuple[str, ...] = field(default=())  # options of mount(8) that mean nothing here
