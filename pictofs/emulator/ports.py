@@ -1,0 +1,178 @@
+"""Listening on a port that can be shut and opened again, so that connections are truly refused meanwhile.
+
+A socket that is bound but never listens keeps the number for us; with SO_REUSEADDR another may listen beside it, and
+while none does, the kernel refuses connections. Two listeners on one port stay impossible, so a port in use is found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from pictofs.emulator.api import TRANSPORT
+from pictofs.emulator.counters import HostCounters
+from pictofs.emulator.storage import StorageHost
+from pictofs.errors import UsageError
+
+_BACKLOG = 4096  # a burst of connections must not be what a benchmark measures
+_START_S = 5.0
+
+
+class Place:
+    """An address that is ours: `listener` makes a listening socket on it."""
+
+    def __init__(self, option: str, host: str, port: int) -> None:
+        self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._holder = self._bound(option, host, port)
+        self.port: int = self._holder.getsockname()[1]
+        self._host = host
+
+    def _bound(self, option: str, host: str, port: int) -> socket.socket:
+        sock = socket.socket(self._family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((host, port))
+        except OSError as error:
+            sock.close()
+            raise UsageError(f"{option}: cannot listen on {host} port {port}: {error.strerror}") from None
+        return sock
+
+    @property
+    def url(self) -> str:
+        """The origin of this address."""
+        return f"http://{f'[{self._host}]' if ':' in self._host else self._host}:{self.port}"
+
+    def listener(self) -> socket.socket:
+        """A new listening socket; OSError where somebody else listens there."""
+        sock = self._bound("port", self._host, self.port)
+        sock.listen(_BACKLOG)
+        sock.setblocking(False)
+        return sock
+
+    def close(self) -> None:
+        """Give the number back."""
+        self._holder.close()
+
+
+class Port(Protocol):
+    """A host that can be shut and opened."""
+
+    async def open(self) -> None:
+        """Listen; nothing where it does already."""
+
+    async def shut(self, *, drop: bool = True) -> None:
+        """Refuse connections, and break the open ones where `drop`."""
+
+
+class StoragePort:
+    """The storage host's port."""
+
+    def __init__(self, host: StorageHost, place: Place) -> None:
+        self._host, self._place = host, place
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Listen."""
+        if self._server is None:
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_server(
+                self._host.protocol, sock=self._place.listener(), backlog=_BACKLOG
+            )
+
+    async def shut(self, *, drop: bool = True) -> None:
+        """Stop listening."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if drop:
+            self._host.drop()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without signal handlers: the emulator has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+class AppPort:
+    """An ASGI application on uvicorn, on a port of its own."""
+
+    def __init__(self, app: ASGIApp, place: Place, counters: HostCounters | None = None) -> None:
+        self._app, self._place = app, place
+        self._protocol = _protocol(counters)
+        self._server: _Server | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Listen; returns once connections are taken."""
+        if self._server is not None:
+            return
+        config = uvicorn.Config(
+            self._app,
+            http=self._protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=75,
+        )
+        server = self._server = _Server(config)
+        self._task = asyncio.create_task(server.serve(sockets=[self._place.listener()]))
+        deadline = asyncio.get_running_loop().time() + _START_S
+        while not server.started and not self._task.done() and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.001)
+        if not server.started:
+            raise UsageError(f"port {self._place.port}: the server did not start")
+
+    async def shut(self, *, drop: bool = True) -> None:
+        """Stop listening; returns once connections are refused."""
+        if self._server is None or self._task is None:
+            return
+        server, task = self._server, self._task
+        self._server = self._task = None
+        for listening in server.servers:  # refused from now on; uvicorn's own loop looks only every 100 ms
+            listening.close()
+        server.should_exit = True
+        if drop:
+            server.force_exit = True
+            for connection in list(server.server_state.connections):
+                transport = getattr(connection, "transport", None)
+                if transport is not None:
+                    transport.abort()
+            await task
+        else:
+            self._draining = task  # keeps what is open alive until it has ended by itself
+
+
+def _protocol(counters: HostCounters | None) -> type[HttpToolsProtocol]:
+    """uvicorn's protocol, which counts connections and shows the application its transport."""
+
+    class Seen(HttpToolsProtocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            if counters is not None:
+                counters.connected()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if counters is not None:
+                counters.disconnected()
+            super().connection_lost(exc)
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            extensions: dict[str, Any] = {TRANSPORT: self.transport}
+            self.scope["extensions"] = extensions
+
+    return Seen
