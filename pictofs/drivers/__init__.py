@@ -1,4 +1,4 @@
-"""How the kernel reaches `vfs`: `kernel` speaks the wire protocol of /dev/fuse, `fusepy` goes through libfuse 2."""
+"""How the kernel reaches `vfs`: `kernel` speaks /dev/fuse's own protocol, `fusepy` goes through libfuse 2."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Driver(Protocol):
 
 
 def choose(settings: Settings) -> str:
-    """The driver for these settings: as asked, else `kernel` on Linux where /dev/fuse exists, else `fusepy`."""
+    """The driver for these settings: as asked, else `kernel` on Linux with a /dev/fuse, else `fusepy`."""
     if settings.driver != "auto":
         return settings.driver
     return "kernel" if sys.platform == "linux" and os.path.exists("/dev/fuse") else "fusepy"

@@ -2,94 +2,275 @@
 
 from __future__ import annotations
 
+import errno
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
+from pictofs.catalog.model import ROOT_NODE
 from pictofs.config import Settings
-from pictofs.vfs.types import Attr, Bytes, DirEntry, Done, Entry, Fail, Statfs, Ticket
+from pictofs.link.messages import Changed, Done, Failed, Moved, State, Told
+from pictofs.tree import NOTHING_ASKED, Asked, Need, Tree, organization_node
+from pictofs.vfs import types
+from pictofs.vfs.counters import Counters
+from pictofs.vfs.descriptors import DEFAULT_LIMIT, Descriptors
+from pictofs.vfs.errnos import REFUSED, UNMOUNTING, errno_of
+from pictofs.vfs.operation import Operation
+from pictofs.vfs.reading import Reading
+from pictofs.vfs.report import Facts, Report
+from pictofs.vfs.types import Attr, Bytes, DirEntry, Entry, Fail, Statfs, Ticket
+from pictofs.vfs.waiting import Link, Waits
 
+T = TypeVar("T")
 Changes = Callable[[list[tuple[int, str]], list[int]], None]
+
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 class Vfs:
     """What a driver calls. One thread, or one lock: nothing here is safe to call from two at once.
 
-    Every operation calls exactly one of `done` and `fail(errno)` exactly once: before it returns (and then it
-    returns None) or from `deliver`, `tick`, `relink` or the ticket's `interrupt`. A write is the driver's EROFS.
+    Every operation calls exactly one of `done` and `fail(errno)` exactly once: before it returns (then it
+    returns None) or from `deliver`, `tick`, `relink`, `close` or the ticket's `interrupt`. A write is the
+    driver's EROFS.
     `on_changed(entries, nodes)` is set by a driver that can tell the kernel: (parent, name) pairs that lead
     elsewhere, and nodes whose attributes or listing changed. It is called from `deliver`.
     `on_link_lost()` is set by who restarts the fetching process; until `relink`, what is present is served.
+
+    `link` is a connected and attached `link.Client`, or None. `clock` is monotonic, in seconds. `facts` gives
+    what status.json says of the mount itself. `boot_id` names this boot of the machine.
     """
 
-    on_changed: Changes | None
-    on_link_lost: Callable[[], None] | None
+    def __init__(
+        self,
+        tree: Tree,
+        link: Link | None,
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        facts: Facts = dict,
+        boot_id: str | None = None,
+        descriptors: int = DEFAULT_LIMIT,
+    ) -> None:
+        self._tree = tree
+        self._settings = settings
+        self._clock = clock
+        self._boot_id = boot_id
+        self._boot: int | None = None
+        self._waits = Waits(link, tree.freshness, settings.timeout_s, clock)
+        self._waits.on_lost = self._link_lost
+        self._descriptors = Descriptors(settings.cache_dir, self._this_boot, descriptors)
+        self._reading = Reading(tree, self._descriptors, self._waits.hint)
+        self._refused: set[int] = set()
+        self._offline: set[int] = set()
+        self.counters = Counters(tree.freshness.wall_ns, clock)
+        self.report = Report(tree, self._waits, self._reading, self.counters, facts)
+        tree.offer_control(self.report.files())
+        self.on_changed: Changes | None = None
+        self.on_link_lost: Callable[[], None] | None = None
 
-    def __init__(self, tree: Any, link: Any, settings: Settings, clock: Callable[[], float]) -> None:
-        raise NotImplementedError
+    # operations
 
-    def lookup(self, parent: int, name: str, done: Done[Entry], fail: Fail) -> Ticket | None:
-        """The entry of `name`; `Entry.attr` None is a name that does not exist, for `valid_s`."""
-        raise NotImplementedError
+    def lookup(self, parent: int, name: str, done: types.Done[Entry], fail: Fail) -> Ticket | None:
+        """The entry of `name`; `Entry.attr` None is a name that does not exist, for `valid_s`.
 
-    def getattr(self, node: int, done: Done[Attr], fail: Fail) -> Ticket | None:
+        `valid_s` is the entry's; the attributes have their own, which is 0 where the size is not known.
+        """
+        tree = self._tree
+        return self._run(
+            "lookup", parent, name, lambda asked: tree.lookup(parent, name, asked), done, fail, True
+        )
+
+    def getattr(self, node: int, done: types.Done[Attr], fail: Fail) -> Ticket | None:
         """The attributes of a node, the size exact."""
-        raise NotImplementedError
+        return self._run("getattr", node, "", lambda asked: self._tree.getattr(node, asked), done, fail)
 
     def readdir(
-        self, node: int, cookie: int, limit: int, done: Done[list[DirEntry]], fail: Fail
+        self, node: int, cookie: int, limit: int, done: types.Done[list[DirEntry]], fail: Fail
     ) -> Ticket | None:
         """At most `limit` entries behind `cookie` (0: from the start); an empty list is the end.
 
         `.` and `..` are the driver's, see `dots`; cookies from 1 to 255 are never ours, so it may use them.
         """
-        raise NotImplementedError
+        tree = self._tree
+        return self._run(
+            "readdir", node, "", lambda asked: tree.readdir(node, cookie, limit, asked), done, fail
+        )
 
-    def readlink(self, node: int, done: Done[bytes], fail: Fail) -> Ticket | None:
+    def readlink(self, node: int, done: types.Done[bytes], fail: Fail) -> Ticket | None:
         """The target of a symbolic link."""
-        raise NotImplementedError
+        return self._run("readlink", node, "", lambda asked: self._tree.readlink(node), done, fail)
 
     def read(
-        self, node: int, offset: int, size: int, done: Done[Bytes], fail: Fail, pid: int = 0
+        self, node: int, offset: int, size: int, done: types.Done[Bytes], fail: Fail, pid: int = 0
     ) -> Ticket | None:
         """Bytes of a file, clipped at its end; pieces of present blocks in order."""
-        raise NotImplementedError
+        reading = self._reading
+        return self._run(
+            "read", node, "", lambda asked: reading.read(node, offset, size, pid, asked), done, fail
+        )
 
-    def getxattr(self, node: int, name: str, done: Done[bytes], fail: Fail) -> Ticket | None:
+    def getxattr(self, node: int, name: str, done: types.Done[bytes], fail: Fail) -> Ticket | None:
         """The value of an extended attribute; ENODATA where there is none."""
-        raise NotImplementedError
 
-    def listxattr(self, node: int, done: Done[list[str]], fail: Fail) -> Ticket | None:
+        def attempt(asked: Asked) -> bytes:
+            value = self._tree.xattrs(node).get(name) if name.startswith("user.pictofs.") else None
+            if value is None:
+                raise OSError(errno.ENODATA, f"no {name}")
+            return value
+
+        return self._run("getxattr", node, name, attempt, done, fail)
+
+    def listxattr(self, node: int, done: types.Done[list[str]], fail: Fail) -> Ticket | None:
         """The names of the extended attributes that have a value."""
-        raise NotImplementedError
+        return self._run("listxattr", node, "", lambda asked: list(self._tree.xattrs(node)), done, fail)
 
-    def statfs(self, done: Done[Statfs], fail: Fail) -> Ticket | None:
+    def statfs(self, done: types.Done[Statfs], fail: Fail) -> Ticket | None:
         """The organization's bytes and files; free is 0."""
-        raise NotImplementedError
+        return self._run("statfs", ROOT_NODE, "", lambda asked: self._tree.statfs(), done, fail)
 
     def dots(self, node: int) -> tuple[int, int]:
         """The inode numbers (st_ino) of `.` and `..` of a directory; answered at once, never fails."""
-        raise NotImplementedError
+        return node, self._tree.parent(node)
 
     def ready(self, node: int) -> bool:
         """Is every block of the file present, so that any read of it is answered at once?"""
-        raise NotImplementedError
+        return not self._refused and self._reading.ready(node)
+
+    # the link, and time
 
     def fileno(self) -> int:
         """What to poll for reading before `deliver`; -1 while the link is down. Changes with `relink`."""
-        raise NotImplementedError
+        link = self._waits.link
+        return -1 if link is None else link.fileno()
 
     def deliver(self) -> None:
         """The link is readable: handle what has come, and end the operations that it satisfies."""
-        raise NotImplementedError
+        for message in self._waits.receive():
+            if isinstance(message, Done | Failed | Moved | Told):
+                if not isinstance(message, Moved):
+                    self._tree.changed()
+                self._waits.handle(message)
+            elif isinstance(message, Changed):
+                self._changed(message.entries, message.nodes)
+            elif isinstance(message, State):
+                self._state(message)
 
-    def tick(self) -> float | None:
-        """End the operations whose patience is over; seconds until the next call is due, None: not before news."""
-        raise NotImplementedError
+    def tick(self, now: float | None = None) -> float | None:
+        """Ends operations whose patience is over; seconds to the next call, None: not before there is news.
 
-    def relink(self, link: Any) -> None:
+        `now` is for callers that have a clock of their own at hand and is not needed.
+        """
+        return self._waits.tick()
+
+    def relink(self, link: Link) -> None:
         """A new connection to a (new) fetching process: what is still wanted is asked again over it."""
-        raise NotImplementedError
+        self._tree.reopen_replaced()
+        self._tree.changed()
+        self._boot = None
+        self._refused.clear()
+        self._waits.relink(link)
+        self.deliver()
 
     def close(self) -> None:
-        """Fail what waits with ENOTCONN and close the descriptors."""
-        raise NotImplementedError
+        """Ends what waits with ENOTCONN, closes the descriptors, the catalog and the link."""
+        self._waits.close(UNMOUNTING)
+        if self._waits.link is not None:
+            self._waits.link.close()
+            self._waits.link = None
+        self._descriptors.close()
+        self._tree.close()
+
+    # within
+
+    def _run(
+        self,
+        name: str,
+        node: int,
+        what: str,
+        attempt: Callable[[Asked], T],
+        done: types.Done[T],
+        fail: Fail,
+        resolves: bool = False,
+    ) -> Ticket | None:
+        counters = self.counters
+        counters.operations[name] += 1
+        if self._refused:
+            attempt = self._unless_refused(node, attempt)
+        try:
+            value = attempt(NOTHING_ASKED)
+        except Need as need:
+            counters.waited[name] += 1
+            done, fail = self._timed(done, fail)
+            if counters.watched:
+                counters.record(name, node, what, "waits")
+            operation = Operation(self._waits, attempt, done, fail, self._clock(), resolves)
+            operation.begin(need)
+            return None if operation.ended else operation
+        except Exception as error:  # noqa: BLE001 - the boundary: every operation ends in an errno
+            number = errno_of(error)
+            counters.failed(number)
+            if counters.watched:
+                counters.record(name, node, what, errno.errorcode.get(number, str(number)))
+            fail(number)
+            return None
+        if counters.watched:
+            counters.record(name, node, what, "ok")
+        done(value)
+        return None
+
+    def _timed(self, done: types.Done[T], fail: Fail) -> tuple[types.Done[T], Fail]:
+        begun_s = self._clock()
+
+        def counted_done(value: T) -> None:
+            self.counters.waited_s += self._clock() - begun_s
+            done(value)
+
+        def counted_fail(number: int) -> None:
+            self.counters.waited_s += self._clock() - begun_s
+            self.counters.failed(number)
+            fail(number)
+
+        return counted_done, counted_fail
+
+    def _unless_refused(self, node: int, attempt: Callable[[Asked], T]) -> Callable[[Asked], T]:
+        def guarded(asked: Asked) -> T:
+            if self._tree.organization_of(node) in self._refused:
+                raise OSError(REFUSED, "the key is refused")
+            return attempt(asked)
+
+        return guarded
+
+    def _changed(self, entries: list[tuple[int, str]], nodes: list[int]) -> None:
+        self._tree.changed()
+        for node in nodes:
+            self._reading.forget(node)
+        if self.on_changed is not None:
+            self.on_changed(entries, nodes)
+
+    def _state(self, state: State) -> None:
+        organization = state.organization
+        if state.online and organization in self._offline:
+            self._tree.freshness.forget()
+            self._tree.changed()
+        (self._offline.discard if state.online else self._offline.add)(organization)
+        if state.refused == (organization in self._refused):
+            return
+        (self._refused.add if state.refused else self._refused.discard)(organization)
+        # the kernel forgets the folder's name, so every path through it is looked up again
+        folders = [(ROOT_NODE, name) for name, pk in self._tree.organizations.items() if pk == organization]
+        self._changed(folders, [organization_node(organization)])
+
+    def _link_lost(self) -> None:
+        if self.on_link_lost is not None:
+            self.on_link_lost()
+
+    def _this_boot(self) -> int | None:
+        if self._boot is None:
+            if self._boot_id is None:
+                with open(_BOOT_ID) as file:
+                    self._boot_id = file.read().strip()
+            self._boot = self._tree.boot(self._boot_id)
+        return self._boot
+
+

@@ -1,0 +1,96 @@
+"""Which images of a directory are shown: all, those of one view, or those of `status_filter`.
+
+The catalog pages by file name whatever is shown, and a directory is shown when it holds, directly or below,
+an image that is. Pages are short reads, so that the write-ahead log of the catalog can be emptied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pictofs.catalog import CatalogReader
+from pictofs.catalog.model import ImageRow, ViewRow
+
+PAGE_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A directory as a selection shows it; `view_directory` is 0 where everything is shown."""
+
+    directory: int
+    file_name: str
+    view_directory: int
+
+
+class Selection:
+    """`view` None shows everything; `status` keeps only images of that status (None: any)."""
+
+    def __init__(self, reader: CatalogReader, view: ViewRow | None, status: str | None = None) -> None:
+        self._reader = reader
+        self._view = view
+        self._status = status
+
+    def folders(self, directory: int, after: str, limit: int) -> list[Folder]:
+        """At most `limit` directories within `directory` behind the name `after`."""
+        if self._view is None:
+            rows = self._reader.subdirectories(directory, after, limit)
+            return [Folder(row.pk, row.file_name, 0) for row in rows]
+        views = self._reader.view_subdirectories(self._view.pk, directory, after, limit)
+        return [Folder(row.directory, row.file_name, row.pk) for row in views]
+
+    def folder(self, directory: int, name: str) -> Folder | None:
+        """The directory of that name within `directory`."""
+        row = self._reader.subdirectory(directory, name)
+        if row is None:
+            return None
+        if self._view is None:
+            return Folder(row.pk, row.file_name, 0)
+        shown = self._reader.view_directory_for(self._view.pk, row.pk)
+        return Folder(row.pk, row.file_name, shown.pk) if shown else None
+
+    def images(self, directory: int, after: str, limit: int) -> list[ImageRow]:
+        """At most `limit` images of `directory` behind the file name `after`; fewer only at the end."""
+        shown: list[ImageRow] = []
+        while len(shown) < limit:
+            asked = limit - len(shown) if self._status is None else max(limit, PAGE_ROWS)
+            if self._view is None:
+                rows = self._reader.images(directory, after, asked)
+            else:
+                rows = self._reader.view_images(self._view.pk, directory, after, asked)
+            shown += rows if self._status is None else [row for row in rows if row.status == self._status]
+            if len(rows) < asked:
+                break
+            after = rows[-1].file_name
+        return shown[:limit]
+
+    def holds(self, row: ImageRow) -> bool:
+        """Is this image shown?"""
+        if self._status is not None and row.status != self._status:
+            return False
+        if self._view is None:
+            return True
+        return self._view.value == (row.split if self._view.field == "split" else row.status)
+
+
+class NoSelection(Selection):
+    """Nothing has the value that is asked for: empty, in a dataset whose listing is whole."""
+
+    def __init__(self, reader: CatalogReader) -> None:
+        super().__init__(reader, None)
+
+    def folders(self, directory: int, after: str, limit: int) -> list[Folder]:
+        """None."""
+        return []
+
+    def folder(self, directory: int, name: str) -> Folder | None:
+        """None."""
+        return None
+
+    def images(self, directory: int, after: str, limit: int) -> list[ImageRow]:
+        """None."""
+        return []
+
+    def holds(self, row: ImageRow) -> bool:
+        """No."""
+        return False

@@ -1,0 +1,74 @@
+"""Open descriptors of blocks that are whole on this machine, least recently read closed first.
+
+A block is immutable: once opened, its descriptor gives the right bytes also after the store evicted the
+file. `get` opens what the catalog names; a path that is not there, of another length, or written in an
+earlier boot and not verified since (nothing was synced) is *lost*: the fetching process must look first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+
+from pictofs.catalog.model import BlockRow
+
+DEFAULT_LIMIT = 512
+
+
+class Lost(Exception):
+    """The catalog names a block that cannot be trusted as it lies there."""
+
+
+class Descriptors:
+    """At most `limit` open blocks under `directory`; `boot` is the index of this boot in the catalog."""
+
+    def __init__(self, directory: str, boot: Callable[[], int | None], limit: int = DEFAULT_LIMIT) -> None:
+        self._directory = directory
+        self._boot = boot
+        self._limit = limit
+        self._open: OrderedDict[tuple[int, int], int] = OrderedDict()
+        self.opened = 0
+        self.hits = 0
+
+    def held(self, node: int, block: int) -> int | None:
+        """The descriptor when it is open already."""
+        fd = self._open.get((node, block))
+        if fd is not None:
+            self.hits += 1
+            self._open.move_to_end((node, block))
+        return fd
+
+    def trusted(self, row: BlockRow) -> bool:
+        """Was it written, or verified, in this boot?"""
+        return row.boot == self._boot()
+
+    def open(self, row: BlockRow) -> int:
+        """Opens the block of `row`; raises Lost."""
+        if not self.trusted(row):
+            raise Lost(f"block {row.block} of {row.node} is of an earlier boot")
+        try:
+            fd = os.open(os.path.join(self._directory, row.path), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise Lost(f"block {row.block} of {row.node}: {os.strerror(error.errno or 0)}") from error
+        if os.fstat(fd).st_size != row.size_bytes:
+            os.close(fd)
+            raise Lost(f"block {row.block} of {row.node} has another length")
+        self._open[row.node, row.block] = fd
+        self.opened += 1
+        while len(self._open) > self._limit:
+            os.close(self._open.popitem(last=False)[1])
+        return fd
+
+    def forget(self, node: int) -> None:
+        """Closes what is open of `node`."""
+        for key in [key for key in self._open if key[0] == node]:
+            os.close(self._open.pop(key))
+
+    def close(self) -> None:
+        """Closes all."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def __len__(self) -> int:
+        return len(self._open)

@@ -1,0 +1,108 @@
+"""From (node, offset, size) to pieces of blocks: which are here, and what is wanted otherwise."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+from cachetools import LRUCache
+
+from pictofs.link.messages import Priority, Want
+from pictofs.tree import Need, Tree, key_of
+from pictofs.tree.facts import File
+from pictofs.tree.need import Asked
+from pictofs.tree.place import refuse
+from pictofs.vfs.descriptors import Descriptors, Lost
+from pictofs.vfs.types import Bytes, Piece
+
+# Sizes of versions that were read lately; a version's size never changes.
+FILES = 1 << 15
+# A block that was fetched for us and is gone again when we look (evicted at once: the store is too small)
+# is wanted so often; then the store cannot serve this reader.
+MOST_WANTS = 3
+
+Hint = Callable[[int, int, int, int], None]
+
+
+class Reading:
+    """Reads of files by the catalog's block table and open descriptors. `hint` is told of what was here."""
+
+    def __init__(self, tree: Tree, descriptors: Descriptors, hint: Hint) -> None:
+        self._tree = tree
+        self._descriptors = descriptors
+        self._hint = hint
+        self._files: LRUCache[int, File] = LRUCache(FILES)
+        self._hinted: tuple[int, int] = (0, 0)
+        self.hits = 0
+        self.misses = 0
+        self.bytes = 0
+
+    def read(self, node: int, offset: int, size: int, pid: int, asked: Asked) -> Bytes:
+        """The bytes; raises Need(Want) for blocks that are not here, ESTALE where they will never be."""
+        file = self._files.get(node)
+        if file is None:
+            file = self._tree.file(node, asked)
+        if file.body is not None:
+            return Bytes(file.body[offset : offset + size])
+        end = min(offset + size, file.size_bytes)
+        if offset >= end or offset < 0:
+            return Bytes()
+        block_bytes = file.block_bytes
+        first, last = offset // block_bytes, (end - 1) // block_bytes
+        pieces = []
+        for block in range(first, last + 1):
+            fd = self._descriptors.held(node, block)
+            if fd is None:
+                fd = self._open(file, block, last, asked)
+            start = max(offset, block * block_bytes)
+            stop = min(end, (block + 1) * block_bytes)
+            pieces.append(Piece(fd, start - block * block_bytes, stop - start))
+        self._files[node] = file
+        self.bytes += end - offset
+        if self._hinted != (node, last):
+            # one hint a block, not one a request: for what comes next, and for what is evicted last
+            self._hinted = (node, last)
+            self._hint(node, offset, size, pid)
+        return Bytes(b"", tuple(pieces))
+
+    def ready(self, node: int) -> bool:
+        """Is every block here, and trusted as it lies?"""
+        try:
+            file = self._tree.file(node)
+        except (Need, OSError):
+            return False
+        if file.body is not None or not self._tree.whole(node, file.size_bytes):
+            return False
+        for block in range(-(-file.size_bytes // file.block_bytes)):
+            row = self._tree.block(node, block)
+            if row is None or not self._descriptors.trusted(row):
+                return False
+        return True
+
+    def forget(self, node: int) -> None:
+        """Something of this node is another now."""
+        self._files.pop(node, None)
+
+    def forget_all(self) -> None:
+        """The catalog is another."""
+        self._files.clear()
+        self._descriptors.close()
+
+    def _open(self, file: File, block: int, last: int, asked: Asked) -> int:
+        row = self._tree.block(file.node, block)
+        lost = False
+        if row is not None:
+            try:
+                fd = self._descriptors.open(row)
+            except Lost:
+                lost = True
+            else:
+                self.hits += 1
+                return fd
+        elif not file.current:
+            refuse(errno.ESTALE)    # under this name are other bytes by now
+        self.misses += 1
+        want = Want(0, file.node, block, last, Priority.DEMAND, lost)
+        if asked.times.get(key_of(want), 0) >= MOST_WANTS:
+            refuse(errno.EIO)
+        raise Need(want)
