@@ -21,7 +21,8 @@
     ├── NoFuse                      5           ENODEV   this machine cannot mount
     ├── MountpointUnusable          6           ENOTDIR  the folder is missing, not empty or in use
     ├── NotMounted                  7           EINVAL   nothing of ours is mounted there, or it is busy
-    └── CacheUnusable               2           EROFS    the cache directory cannot be used
+    ├── CacheUnusable               2           EROFS    the cache directory cannot be used
+    └── CacheFull                   1           ENOSPC   no room for a block; no reader ever sees it
 
 A message is one line that says what is wrong and how to mend it, and holds no secret.
 """
@@ -181,6 +182,16 @@ class CacheUnusable(PictofsError):
 
     exit_code = 2
     errno = errno.EROFS
+
+
+class CacheFull(PictofsError):
+    """The store has no room: `need_bytes` must be evicted first. Bytes then reach their readers another way."""
+
+    errno = errno.ENOSPC
+
+    def __init__(self, message: str, *, need_bytes: int) -> None:
+        super().__init__(message)
+        self.need_bytes = need_bytes
 
 
 def by_status(status: int) -> type[ServiceError]:

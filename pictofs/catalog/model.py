@@ -9,7 +9,7 @@ and is what the kernel, the link and the block table all speak of. `st_ino` is `
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class Kind(enum.IntEnum):
@@ -92,7 +92,7 @@ class DatasetRow:
     listed_ns: int            # when its images were last listed whole; 0: never
     listed_fingerprint: str   # the fingerprint that listing belongs to
     exports_listed_ns: int
-    listing_generation: int   # rows carry the generation that last saw them
+    listing_generation: int   # the listing of images that was begun last
     root_directory: int       # pk of its directory "/"
     gone: bool                # no longer in the service's list
 
@@ -232,12 +232,74 @@ class ExportFacts:
     document: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class ViewRow:
+    """One value of `split` or `status` that some image of the dataset has."""
+
+    pk: int
+    dataset: int
+    field: str                # "split" or "status"
+    value: str                # as the service writes it
+    file_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewDirectoryRow:
+    """A directory that holds, directly or below, an image of a view; the root's is the value's own folder."""
+
+    pk: int
+    view: int
+    directory: int
+    file_name: str            # the directory's; "" for the root
+    mtime_ns: int             # moves when a listing changed what the view shows of it
+
+
+@dataclass(frozen=True, slots=True)
+class BlockAge:
+    """A block as eviction sees it; `(used_s, node, block)` is where the next page goes on."""
+
+    node: int
+    block: int
+    size_bytes: int
+    stored_s: int             # when it entered the store, seconds since the epoch
+    used_s: int               # when a reader was last seen on it
+    current: bool             # False: its object is superseded or gone
+    pinned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetCount:
+    """For status.json: how many images a dataset has, and how many of them are whole in the store."""
+
+    dataset: int
+    file_name: str
+    images: int
+    cached: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """For statfs: the bytes and the files of one organization."""
+
+    size_bytes: int
+    files: int
+
+
 @dataclass(slots=True)
 class Change:
     """What a write made untrue for those who looked before: for `link.messages.Changed`."""
 
-    entries: list[tuple[int, str]]   # (parent node, file name) that lead elsewhere or nowhere now
-    nodes: list[int]                 # nodes whose attributes or listing are another
+    entries: list[tuple[int, str]] = field(default_factory=list)  # (parent node, name): lead elsewhere or nowhere
+    nodes: list[int] = field(default_factory=list)                # have other attributes or another listing
+
+    def add(self, other: Change) -> None:
+        """Takes over what `other` made untrue."""
+        self.entries += other.entries
+        self.nodes += other.nodes
+
+    def __bool__(self) -> bool:
+        """Whether anybody needs to be told."""
+        return bool(self.entries or self.nodes)
 
 
 MEDIA_BLOCK_BYTES = 8 << 20    # an image or an annotation is nearly always one block: one GET, one file

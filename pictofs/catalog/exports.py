@@ -1,0 +1,105 @@
+"""Writing exports: archives in whatever state, one row a version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pictofs import names
+from pictofs.catalog import naming
+from pictofs.catalog.columns import storable
+from pictofs.catalog.model import Change, ExportFacts, ExportRow, Kind, node_id
+from pictofs.catalog.writing import Writing
+
+
+class ExportWrites(Writing):
+    """What the service says of a dataset's exports."""
+
+    def put_exports(self, dataset: int, facts: Iterable[ExportFacts], now_ns: int) -> Change:
+        """The service's whole list of a dataset's exports: what is not in it is gone.
+
+        An export that was completed and now has another completion time or size is a new version; one that
+        only now is completed keeps its row, since nobody has read it yet.
+        """
+        change = Change()
+        with self._transaction():
+            ordered = sorted(facts, key=lambda one: (one.created_ns, one.remote_id))
+            known = {(row.remote_id, row.remote_name if not row.remote_id else ""): row for row in self.exports(dataset)}
+            present = {_key(one) for one in ordered}
+            for key, row in known.items():
+                if key not in present:
+                    self._retire_export(row, change)
+            for one in ordered:
+                self._put_export(dataset, one, known.get(_key(one)), change)
+            self._run("UPDATE dataset SET exports_listed_ns = ? WHERE pk = ?", (now_ns, dataset))
+            if change.entries:
+                change.nodes.append(node_id(dataset, Kind.EXPORTS))
+        return change
+
+    def put_export_truth(self, export: int, size_bytes: int) -> Change:
+        """The size that storage tells of an export whose row has none; stays until the version changes."""
+        with self._transaction():
+            self._run("UPDATE export SET size = ? WHERE pk = ? AND size IS NULL", (size_bytes, export))
+        return Change()
+
+    def _put_export(self, dataset: int, facts: ExportFacts, old: ExportRow | None, change: Change) -> None:
+        plain = names.encode(facts.remote_name)
+        size = facts.size_bytes
+        renamed = old is not None and old.remote_name != facts.remote_name
+        if old is None or renamed:
+            mark = names.tag(facts.remote_id, "export", facts.remote_name)
+            file_name = naming.export_stem(plain, mark, lambda name: self._form_taken(dataset, name, old))
+        else:
+            file_name = old.file_name
+        fields = (file_name, plain, facts.status, facts.created_ns, facts.completed_ns, facts.document)
+        if old is None:
+            self._insert(
+                "INSERT INTO export (file_name, plain, status, created_ns, completed_ns, document, size, dataset, remote_id) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*fields, size, dataset, storable(facts.remote_id)),
+            )
+            change.entries += export_entries(dataset, file_name)
+            return
+        if size is None and old.completed_ns == facts.completed_ns:
+            size = old.size_bytes
+        if old.completed_ns and (
+            facts.completed_ns != old.completed_ns or (old.size_bytes is not None and size != old.size_bytes)
+        ):
+            self._retire_export(old, change)
+            self._insert(
+                "INSERT INTO export (file_name, plain, status, created_ns, completed_ns, document, size, dataset, remote_id, "
+                "ino) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*fields, size, dataset, storable(facts.remote_id), old.ino),
+            )
+            change.entries += export_entries(dataset, file_name)
+            return
+        self._run(
+            "UPDATE export SET file_name = ?, plain = ?, status = ?, created_ns = ?, completed_ns = ?, document = ?, "
+            "size = ? WHERE pk = ?",
+            (*fields, size, old.pk),
+        )
+        if old.document != facts.document:
+            change.nodes.append(node_id(old.pk, Kind.EXPORT_STATUS))
+        if renamed:
+            change.entries += export_entries(dataset, old.file_name)
+        if renamed or old.status != facts.status:
+            change.entries += export_entries(dataset, file_name)
+            change.nodes.append(node_id(old.pk, Kind.EXPORT))
+
+    def _retire_export(self, row: ExportRow, change: Change) -> None:
+        self._run("UPDATE export SET gone = 1 WHERE pk = ?", (row.pk,))
+        change.entries += export_entries(row.dataset, row.file_name)
+
+    def _form_taken(self, dataset: int, name: str, ours: ExportRow | None) -> bool:
+        """Whether any current export of the dataset has `name` as one of its three names."""
+        stems = {name, name.removesuffix(naming.ZIP), name.removesuffix(naming.STATUS)}
+        found = (self.export_named(dataset, stem) for stem in stems)
+        return any(row is not None and (ours is None or row.pk != ours.pk) for row in found)
+
+
+def export_entries(dataset: int, file_name: str) -> list[tuple[int, str]]:
+    """Where an export stands, in its three forms."""
+    return [(node_id(dataset, Kind.EXPORTS), name) for name in naming.export_forms(file_name)]
+
+
+def _key(facts: ExportFacts) -> tuple[str, str]:
+    return storable(facts.remote_id), facts.remote_name if not facts.remote_id else ""

@@ -1,0 +1,64 @@
+"""Reading blocks: which pieces of which version lie in the store, and under which path."""
+
+from __future__ import annotations
+
+from pictofs.catalog.columns import unpack_path
+from pictofs.catalog.connected import Connected
+from pictofs.catalog.model import BlockRow, Kind, block_bytes, node_kind, node_pk
+
+_BLOCK = "SELECT node, block, path, size, crc32c, boot FROM block"
+
+
+class BlockReads(Connected):
+    """What of a node is on this machine."""
+
+    def block(self, node: int, block: int) -> BlockRow | None:
+        """That block, if it is whole in the store."""
+        row = self._row(f"{_BLOCK} WHERE node = ? AND block = ?", (node, block))
+        return _block(row) if row else None
+
+    def blocks(self, node: int) -> list[BlockRow]:
+        """All blocks of a node that are there, in order."""
+        return [_block(row) for row in self._rows(f"{_BLOCK} WHERE node = ? ORDER BY block", (node,))]
+
+    def whole(self, node: int, size_bytes: int | None = None) -> bool:
+        """Whether every block of a node is there; False while its size is not known.
+
+        `size_bytes` is for nodes that have no row of their own here (members of an archive).
+        """
+        if size_bytes is None:
+            size_bytes = self.size_bytes(node)
+            if size_bytes is None:
+                return False
+        count = -(-size_bytes // block_bytes(node_kind(node)))
+        return bool(self._value("SELECT count(*) FROM block WHERE node = ? AND block < ?", (node, count)) == count)
+
+    def size_bytes(self, node: int) -> int | None:
+        """The size of an image, an annotation or an export, old versions too; None where it is not known."""
+        pk, kind = node_pk(node), node_kind(node)
+        if kind is Kind.IMAGE:
+            row = self._row(
+                "SELECT ifnull(t.size, i.size) FROM image i LEFT JOIN truth t ON t.image = i.pk WHERE i.pk = ?", (pk,)
+            )
+        elif kind is Kind.ANNOTATION:
+            row = self._row("SELECT size FROM annotation WHERE pk = ?", (pk,))
+        elif kind is Kind.EXPORT:
+            row = self._row("SELECT size FROM export WHERE pk = ?", (pk,))
+        else:
+            row = None
+        return row[0] if row else None
+
+    def block_totals(self) -> tuple[int, int]:
+        """(bytes, files) of all blocks; kept, not counted."""
+        rows = dict(self._rows("SELECT name, value FROM meta WHERE name IN ('block_bytes', 'block_files')"))
+        return int(rows.get("block_bytes", 0)), int(rows.get("block_files", 0))
+
+    def boot(self, boot_id: str) -> int | None:
+        """The index that the writer gave to this boot; None before it wrote anything in it."""
+        row = self._row("SELECT pk FROM boot WHERE boot_id = ?", (boot_id,))
+        return row[0] if row else None
+
+
+def _block(row: tuple[int, int, bytes | str, int, int, int]) -> BlockRow:
+    node, block, path, size_bytes, crc32c, boot = row
+    return BlockRow(node, block, unpack_path(node, block, path), size_bytes, crc32c, boot)
