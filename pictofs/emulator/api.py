@@ -1,7 +1,7 @@
 """The Developer API as an ASGI application: routes of the dialect behind the gate that every request passes.
 
-The gate counts, waits, strikes with faults, checks the key and the rate limit, and puts the rate-limit headers on
-every answer. Routes match the path as it was sent, so that a name may hold an encoded slash.
+The gate counts, waits, strikes with faults, checks the key and the rate limit, and puts the rate-limit
+headers on every answer. Routes match the path as it was sent, so that a name may hold an encoded slash.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from pictofs.emulator.api_datasets import DatasetEndpoints
 from pictofs.emulator.api_exports import ExportEndpoints
 from pictofs.emulator.api_images import ImageEndpoints
 from pictofs.emulator.counters import HostCounters
-from pictofs.emulator.dialects import API_PATH, dialect_of
+from pictofs.emulator.desk import LABEL, Desk
+from pictofs.emulator.dialect import API_PATH
+from pictofs.emulator.dialects import dialect_of
 from pictofs.emulator.exports import ExportJobs
 from pictofs.emulator.faults import REPLACING, Fault, FaultPlan
 from pictofs.emulator.ratelimit import RateLimit
 from pictofs.emulator.replacement import replacement
-from pictofs.emulator.requests import LABEL, Desk
 from pictofs.emulator.service import Refusal, Service
 
 TRANSPORT = "pictofs.transport"  # scope key: the connection, for faults of the wire
@@ -78,6 +79,7 @@ class Gate:
         self._numbered = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application."""
         if scope["type"] != "http":
             return
         raw_path = scope["raw_path"].decode("latin-1")

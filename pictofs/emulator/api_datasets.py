@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from pictofs.emulator.desk import Desk, fields, json_response, made, segment, text_field
 from pictofs.emulator.identity import iso, looks_like_id
 from pictofs.emulator.model import Dataset
-from pictofs.emulator.requests import Desk, fields, json_response, made, segment, text_field
 from pictofs.emulator.service import Refusal
 from pictofs.emulator.settings import STATUSES
 

@@ -7,11 +7,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pictofs.emulator.api_datasets import DatasetEndpoints
+from pictofs.emulator.desk import Desk, fields, json_response, segment, text_field
 from pictofs.emulator.exports import ExportJobs
 from pictofs.emulator.formats import FORMATS
 from pictofs.emulator.identity import looks_like_id
 from pictofs.emulator.model import Dataset, Export
-from pictofs.emulator.requests import Desk, fields, json_response, segment, text_field
 from pictofs.emulator.service import Refusal
 
 _PAGE, _PAGE_MOST = 100, 1000

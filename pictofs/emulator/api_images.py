@@ -11,10 +11,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pictofs.emulator.api_datasets import DatasetEndpoints
+from pictofs.emulator.desk import Desk, fields, json_response, made, segment
 from pictofs.emulator.identity import looks_like_id, named_id
 from pictofs.emulator.model import Dataset, Image
 from pictofs.emulator.ranges import Unsatisfiable, byte_range
-from pictofs.emulator.requests import Desk, fields, json_response, made, segment
 from pictofs.emulator.service import Refusal
 from pictofs.emulator.settings import STATUSES
 

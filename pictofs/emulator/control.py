@@ -14,11 +14,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from pictofs.emulator.counters import HostCounters
+from pictofs.emulator.desk import json_response
 from pictofs.emulator.faults import BadFault, Fault, FaultPlan
-from pictofs.emulator.mutations import BadMutation, Mutator
+from pictofs.emulator.mutation import BadMutation
+from pictofs.emulator.mutations import Mutator
 from pictofs.emulator.ports import Port
 from pictofs.emulator.ratelimit import RateLimit
-from pictofs.emulator.requests import json_response
 from pictofs.emulator.service import Service
 
 

@@ -1,7 +1,7 @@
 """What was asked of each host: requests by route and path, bytes, keys, connections, ranges.
 
-One `HostCounters` per host, on the event loop. Paths are counted one by one up to a bound, so that an epoch over
-a million objects costs a bounded memory; `paths_dropped` says how many requests went uncounted there.
+One `HostCounters` per host, on the event loop. Paths are counted one by one up to a bound, so that an epoch
+over a million objects costs a bounded memory; `paths_dropped` says how many requests went uncounted there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""How an answer goes over the wire when a fault strikes it: steps as pure data, and one performer for any transport.
+"""How an answer goes over the wire when a fault strikes it: steps as pure data, and one performer for any
+transport.
 
 `steps` turns the bytes of a true answer into what is sent, held back or cut; `perform` does it on an asyncio
-transport, of uvicorn or our own. After a struck answer the connection always ends, so nothing is left half-said on it.
+transport, of uvicorn or our own. After a struck answer the connection always ends, so nothing is left
+half-said on it.
 """
 
 from __future__ import annotations
@@ -77,7 +79,9 @@ async def perform(
     lifted: Callable[[], bool],
     sent: Callable[[int], None],
 ) -> None:
-    """Carry the steps out. `lifted` says that the fault was taken back (ends an endless silence); `sent` counts bytes."""
+    """Carry the steps out. `lifted` says that the fault was taken back (ends an endless silence); `sent`
+    counts bytes.
+    """
     for step in plan:
         if transport.is_closing():
             return
@@ -121,7 +125,7 @@ async def _silence(transport: asyncio.Transport, seconds: float | None, lifted: 
 
 
 async def _flushed(transport: asyncio.Transport) -> None:
-    # What was promised before the break must have left; a peer that does not read does not hold the break up for long.
+    # What was promised before the break must have left; a peer that does not read may hold it up for 1 s.
     for _ in range(100):
         if transport.is_closing() or transport.get_write_buffer_size() == 0:
             return

@@ -1,8 +1,8 @@
 """Which request meets which fault: pure decisions over the entries that the control port was given.
 
-An entry matches by host, method and path, may let the first few pass (`skip`), strikes with a probability drawn from
-a generator seeded with (seed, entry number), and is spent after `count` strikes. The first entry that strikes wins.
-Bodies of the entries: docs/emulator.md.
+An entry matches by host, method and path, may let the first few pass (`skip`), strikes with a probability
+drawn from a generator seeded with (seed, entry number), and is spent after `count` strikes. The first entry
+that strikes wins. Bodies of the entries: docs/emulator.md.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """`--data DIR`: folders of pictures served as datasets.
 
-A folder with `images/` is a dataset with `annotations/**.json` (by stem, or by full filename) and `exports/*.zip`
-beside it. A folder that holds pictures is a dataset too, annotations being `<stem>.json` next to the picture. DIR is
-one dataset when it is such a folder itself, else each folder in it is. `dataset.json` may give description, slug,
-classes, annotation_types, is_archived and storage_class. Nothing is ever written to the folder.
+A folder with `images/` is a dataset with `annotations/**.json` (by stem, or by full filename) and
+`exports/*.zip` beside it. A folder that holds pictures is a dataset too, annotations being `<stem>.json` next
+to the picture. DIR is one dataset when it is such a folder itself, else each folder in it is. `dataset.json`
+may give description, slug, classes, annotation_types, is_archived and storage_class. Nothing is ever written
+to the folder.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def _is_picture(name: str) -> bool:
 
 
 def _files(root: Path, wanted: Callable[[str], bool]) -> Iterator[Path]:
-    # Sorted, so that ties of equal mtimes fall the same way on every start. Names that are no UTF-8 cannot be in JSON.
+    # Sorted, so that ties of equal mtimes always fall the same way. A name that is no UTF-8 cannot be in JSON.
     for folder, inner, names in os.walk(root):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         for name in sorted(names):

@@ -1,8 +1,8 @@
 """What an export's labels look like in each format, as the members of its ZIP.
 
-`pictograph` holds one document per image, `annotations/<directory>/<stem>.json` (`<filename>.json` for the later of
-two images that share a stem), and `dataset.json`. The others follow their own documents: COCO instances, Ultralytics
-YOLO (boxes and polygons), Pascal VOC XML, a CSV of boxes.
+`pictograph` holds one document per image, `annotations/<directory>/<stem>.json` (`<filename>.json` for the
+later of two images that share a stem), and `dataset.json`. The others follow their own documents: COCO
+instances, Ultralytics YOLO (boxes and polygons), Pascal VOC XML, a CSV of boxes.
 """
 
 from __future__ import annotations

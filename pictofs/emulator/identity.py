@@ -1,7 +1,7 @@
 """Ids, times and slugs that are the same on every start.
 
-An id of a synthetic image is its index run through an invertible mixer, so that a dataset of a million images keeps
-no table: `index_of(id_of(i)) == i`, and an id of another dataset is recognised by its second half.
+An id of a synthetic image is its index run through an invertible mixer, so that a dataset of a million images
+keeps no table: `index_of(id_of(i)) == i`, and an id of another dataset is recognised by its second half.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class IndexedIds:
         """The id of this index, 0 <= index < 2**64."""
         mixed = _mix(index ^ self._key)
         check = _mix(mixed ^ self._check)
-        # uuid layout: 4 bits of version and 2 of variant are fixed, so the 64 mixed bits are spread around them.
+        # A uuid fixes 4 bits of version and 2 of variant: the 64 mixed bits are spread around them.
         return (
             f"{mixed >> 32:08x}-{(mixed >> 16) & 0xFFFF:04x}-8{(mixed >> 4) & 0xFFF:03x}"
             f"-{0x8000 | (mixed & 0xF) << 10 | check >> 54:04x}-{check & 0xFFFFFFFFFFFF:012x}"

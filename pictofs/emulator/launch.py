@@ -1,6 +1,7 @@
 """The emulator as a child process, and a small client of its control port.
 
-The child watches the process that started it and ends when that ends, however it ends; `stop` ends it in order.
+The child watches the process that started it and ends when that ends, however it ends; `stop` ends it in
+order.
 """
 
 from __future__ import annotations
@@ -117,7 +118,9 @@ class Running:
 
 
 def start(settings: EmulatorSettings, *, timeout_s: float = 60.0) -> Running:
-    """Start an emulator and wait until it answers. Raises `UsageError` with its own line where it cannot serve."""
+    """Start an emulator and wait until it answers. Raises `UsageError` with its own line where it cannot
+    serve.
+    """
     settings = replace(settings.validate(), parent=os.getpid())
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(

@@ -106,6 +106,7 @@ class ImageTable:
         self._removed: set[int] = set()
         self._live: Sequence[int] = range(self._base_length)
         self._views: dict[tuple[Any, ...], Sequence[int]] = {}
+        self.revision = 0  # moves with every change
         self.totals = base.totals() if base is not None else Totals()
 
     # reading
@@ -230,7 +231,7 @@ class ImageTable:
             self._live = range(position + 1)
         else:
             self._live = array("q", [*self._live, position])
-        self._views.clear()
+        self._changes()
         self.totals.count(image, 1)
 
     def update(self, image_id: str, **changes: Any) -> Image:
@@ -248,7 +249,7 @@ class ImageTable:
             self._added[position - self._base_length] = after
             self._forget_filename(before.filename, position)
             self._filenames.setdefault(after.filename, []).append(position)
-        self._views.clear()
+        self._changes()
         return after
 
     def remove(self, image_id: str) -> Image:
@@ -263,8 +264,12 @@ class ImageTable:
         self._changed.pop(position, None)
         if self._positions.pop(image_id, None) is not None:
             self._forget_filename(image.filename, position)
-        self._views.clear()
+        self._changes()
         return image
+
+    def _changes(self) -> None:
+        self._views.clear()
+        self.revision += 1
 
     def _forget_filename(self, filename: str, position: int) -> None:
         positions = self._filenames[filename]

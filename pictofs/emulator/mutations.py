@@ -1,31 +1,41 @@
 """`POST /mutate`: changes that somebody else makes to the organization while a client looks on.
 
-Each operation is a function of the `Mutator`; its keyword arguments are the fields of the request body. Unless `touch`
-is false (or updated_at is frozen) a change of a dataset moves its updated_at. Bodies: docs/emulator.md.
+Each operation is a function of the `Mutator`; its keyword arguments are the fields of the request body.
+Unless `touch` is false (or updated_at is frozen) a change of a dataset moves its updated_at. Bodies:
+docs/emulator.md.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from pictofs.emulator.content import BytesContent, Content, StoredObject, content_type_of
 from pictofs.emulator.exports import ExportJobs
 from pictofs.emulator.formats import FORMATS
-from pictofs.emulator.model import Annotation, Dataset, Export, Image
-from pictofs.emulator.picture import dimensions_of, picture
-from pictofs.emulator.service import Refusal, Service, Switches, image_key
-from pictofs.emulator.settings import ROLES, STATUSES
+from pictofs.emulator.image_mutations import ImageMutations
+from pictofs.emulator.model import Dataset, Export
+from pictofs.emulator.mutation import BadMutation, Operation, decoded
+from pictofs.emulator.service import Refusal, Service, Switches
+from pictofs.emulator.settings import ROLES
 
-_IMAGE_FIELDS = ("status", "split", "tags", "is_archived")
-
-
-class BadMutation(ValueError):
-    """A mutation that cannot be: the message says why."""
+_OWN = (
+    "add_dataset",
+    "rename_dataset",
+    "delete_dataset",
+    "archive_dataset",
+    "touch_dataset",
+    "add_export",
+    "complete_export",
+    "fail_export",
+    "delete_export",
+    "expire_export",
+    "revoke_key",
+    "restore_key",
+    "set_role",
+    "settings",
+)
 
 
 class Mutator:
@@ -33,32 +43,9 @@ class Mutator:
 
     def __init__(self, service: Service, jobs: ExportJobs) -> None:
         self._service, self._jobs = service, jobs
-        self._operations: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
-            name: getattr(self, f"_{name}")
-            for name in (
-                "add_image",
-                "replace_image",
-                "delete_image",
-                "move_image",
-                "rename_image",
-                "set_image",
-                "edit_annotation",
-                "add_dataset",
-                "rename_dataset",
-                "delete_dataset",
-                "archive_dataset",
-                "touch_dataset",
-                "add_export",
-                "complete_export",
-                "fail_export",
-                "delete_export",
-                "expire_export",
-                "revoke_key",
-                "restore_key",
-                "set_role",
-                "settings",
-            )
-        }
+        self._operations: dict[str, Operation] = ImageMutations(service).operations()
+        for name in _OWN:
+            self._operations[name] = getattr(self, f"_{name}")
 
     async def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Make one change and say what it changed. Raises `BadMutation`."""
@@ -81,175 +68,9 @@ class Mutator:
     def _dataset(self, dataset: str) -> Dataset:
         return self._service.dataset_by_name_or_id(dataset)
 
-    def _image(self, dataset: str, image: str) -> tuple[Dataset, Image]:
-        """An image of a dataset by id, or by `directory/filename`."""
-        found = self._dataset(dataset)
-        by_id = found.images.get(image)
-        return found, by_id if by_id is not None else self._service.image_by_path(found, image.lstrip("/"))
-
     def _touch(self, dataset: Dataset, touch: bool) -> None:
         if touch:
             self._service.touch(dataset)
-
-    def _content(
-        self, filename: str, content: str | None, size: int | None, salt: int
-    ) -> tuple[Content, int, int]:
-        """Bytes given in base64, or a generated picture of `size` bytes; with their width and height."""
-        if content is not None:
-            try:
-                body = base64.b64decode(content, validate=True)
-            except (binascii.Error, ValueError):
-                raise BadMutation("content must be base64") from None
-        else:
-            try:
-                body = picture(filename, salt, size)
-            except ValueError as error:
-                raise BadMutation(f"size: {error}") from None
-        return BytesContent(body), *dimensions_of(body)
-
-    # images
-
-    async def _add_image(
-        self,
-        dataset: str,
-        filename: str,
-        directory_path: str = "/",
-        content: str | None = None,
-        size: int | None = None,
-        status: str = "new",
-        split: str | None = None,
-        tags: list[str] | None = None,
-        annotations: list[Annotation] | None = None,
-        touch: bool = True,
-    ) -> dict[str, Any]:
-        found = self._dataset(dataset)
-        if status not in STATUSES:
-            raise BadMutation(f"status: one of {', '.join(STATUSES)}")
-        if not filename:
-            raise BadMutation("filename must not be empty")
-        labels, image_id = annotations or [], self._service.new_id("image", found.id, filename)
-        now_us = self._service.now_us()
-        body, width, height = self._content(filename, content, size, now_us)
-        stored = StoredObject(
-            image_key(found.id, image_id, filename), body, content_type_of(filename), now_us, now_us
-        )
-        image = Image(
-            image_id,
-            found.id,
-            filename,
-            _directory(directory_path),
-            status,
-            split,
-            tuple(tags or ()),
-            len(labels),
-            width,
-            height,
-            now_us,
-            stored,
-            lambda: labels,
-        )
-        found.images.add(image)
-        self._touch(found, touch)
-        return _shown(image)
-
-    async def _replace_image(
-        self,
-        dataset: str,
-        image: str,
-        content: str | None = None,
-        size: int | None = None,
-        same_id: bool = True,
-        keep_created_at: bool = True,
-        touch: bool = True,
-    ) -> dict[str, Any]:
-        found, before = self._image(dataset, image)
-        now_us = self._service.now_us()
-        body, width, height = self._content(before.filename, content, size, now_us)
-        if same_id:
-            stored = StoredObject(before.stored.key, body, before.stored.content_type, now_us, now_us)
-            created_us = before.created_us if keep_created_at else now_us
-            after = found.images.update(
-                before.id, stored=stored, width=width, height=height, created_us=created_us
-            )
-        else:
-            image_id = self._service.new_id("image", found.id, before.filename)
-            key = image_key(found.id, image_id, before.filename)
-            found.images.remove(before.id)
-            after = Image(
-                image_id,
-                found.id,
-                before.filename,
-                before.directory_path,
-                before.status,
-                before.split,
-                before.tags,
-                before.annotation_count,
-                width,
-                height,
-                now_us,
-                StoredObject(key, body, before.stored.content_type, now_us, now_us),
-                before.load_annotations,
-            )
-            found.images.add(after)
-        self._touch(found, touch)
-        return _shown(after)
-
-    async def _delete_image(
-        self, dataset: str, image: str, permanent: bool = True, touch: bool = True
-    ) -> dict[str, Any]:
-        found, before = self._image(dataset, image)
-        if permanent:
-            found.images.remove(before.id)
-        else:
-            found.images.update(before.id, is_archived=True)
-        self._touch(found, touch)
-        return _shown(before)
-
-    async def _move_image(
-        self, dataset: str, image: str, directory_path: str, touch: bool = True
-    ) -> dict[str, Any]:
-        found, before = self._image(dataset, image)
-        after = found.images.update(before.id, directory_path=_directory(directory_path))
-        self._touch(found, touch)
-        return _shown(after)
-
-    async def _rename_image(
-        self, dataset: str, image: str, filename: str, touch: bool = True
-    ) -> dict[str, Any]:
-        found, before = self._image(dataset, image)
-        after = found.images.update(before.id, filename=filename)
-        self._touch(found, touch)
-        return _shown(after)
-
-    async def _set_image(
-        self, dataset: str, image: str, values: dict[str, Any], touch: bool = True
-    ) -> dict[str, Any]:
-        found, before = self._image(dataset, image)
-        unknown = set(values) - set(_IMAGE_FIELDS)
-        if unknown:
-            raise BadMutation(f"values: only {', '.join(_IMAGE_FIELDS)}")
-        if "tags" in values:
-            values = {**values, "tags": tuple(values["tags"])}
-        after = found.images.update(before.id, **values)
-        self._touch(found, touch)
-        return _shown(after)
-
-    async def _edit_annotation(
-        self,
-        dataset: str,
-        image: str,
-        annotations: list[Annotation] | None = None,
-        keep_count: bool = False,
-        touch: bool = True,
-    ) -> dict[str, Any]:
-        found, before = self._image(dataset, image)
-        labels = annotations
-        if labels is None:
-            labels = _edited(before.load_annotations(), self._service.now_us(), keep_count)
-        if keep_count and len(labels) != before.annotation_count:
-            raise BadMutation("keep_count: the annotations given are more or fewer than before")
-        after = self._service.save_annotations(found, before, labels, touch=touch)
-        return _shown(after)
 
     # datasets
 
@@ -307,7 +128,7 @@ class Mutator:
         )
         match status:
             case "completed":
-                await self._jobs.complete(found, export, _decoded(content))
+                await self._jobs.complete(found, export, decoded(content))
             case "failed":
                 self._jobs.fail(export, error_message or "The export failed")
             case "pending" | "processing":
@@ -320,7 +141,7 @@ class Mutator:
     async def _complete_export(self, dataset: str, export: str, content: str | None = None) -> dict[str, Any]:
         found = self._dataset(dataset)
         chosen = self._service.export_by_name(found, export)
-        await self._jobs.complete(found, chosen, _decoded(content))
+        await self._jobs.complete(found, chosen, decoded(content))
         return _export_shown(chosen)
 
     async def _fail_export(
@@ -370,47 +191,6 @@ class Mutator:
         for name, value in values.items():
             setattr(switches, name, value)
         return {each.name: getattr(switches, each.name) for each in fields(Switches)}
-
-
-def _directory(path: str) -> str:
-    return "/" + path.strip("/")
-
-
-def _decoded(content: str | None) -> bytes | None:
-    if content is None:
-        return None
-    try:
-        return base64.b64decode(content, validate=True)
-    except (binascii.Error, ValueError):
-        raise BadMutation("content must be base64") from None
-
-
-def _edited(annotations: list[Annotation], now_us: int, keep_count: bool) -> list[Annotation]:
-    """The annotations with the first one moved, or where the count may change, one more."""
-    box = {"x": float(now_us % 97), "y": float(now_us % 89), "w": 11.0, "h": 7.0}
-    extra: Annotation = {
-        "id": f"edit-{now_us}",
-        "name": "edited",
-        "type": "bbox",
-        "bounding_box": box,
-        "confidence": 1.0,
-        "attributes": [],
-    }
-    if not keep_count:
-        return [*annotations, extra]
-    return [extra, *annotations[1:]] if annotations else []
-
-
-def _shown(image: Image) -> dict[str, Any]:
-    return {
-        "id": image.id,
-        "filename": image.filename,
-        "directory_path": image.directory_path,
-        "file_size": image.stored.size,
-        "annotation_count": image.annotation_count,
-        "generation": image.stored.generation,
-        "status": image.status,
-    }
 
 
 def _dataset_shown(dataset: Dataset) -> dict[str, Any]:

@@ -6,24 +6,22 @@ import io
 
 from PIL import Image as Picture
 
-from pictofs.emulator.content import padded_jpeg, padded_png
+from pictofs.emulator.padding import padded
 
 _SIDE = 48
 _PADDING = 4096  # of a picture whose length nobody prescribed
 
 
 def picture(filename: str, salt: int, size_bytes: int | None) -> bytes:
-    """A PNG where the name says so, else a JPEG; exactly `size_bytes` long. Raises ValueError where that is too short."""
+    """A PNG where the name says so, else a JPEG; exactly `size_bytes` long. Raises ValueError where that is
+    too short.
+    """
     color = (salt * 53 % 256, salt * 97 % 256, salt * 193 % 256)
     body = io.BytesIO()
-    if filename.lower().endswith(".png"):
-        Picture.new("RGB", (_SIDE, _SIDE), color).save(body, "PNG")
-        pad = padded_png
-    else:
-        Picture.new("RGB", (_SIDE, _SIDE), color).save(body, "JPEG")
-        pad = padded_jpeg
+    kind = "PNG" if filename.lower().endswith(".png") else "JPEG"
+    Picture.new("RGB", (_SIDE, _SIDE), color).save(body, kind)
     template = body.getvalue()
-    return pad(template, len(template) + _PADDING if size_bytes is None else size_bytes, salt)
+    return padded(template, len(template) + _PADDING if size_bytes is None else size_bytes, salt)
 
 
 def dimensions_of(body: bytes) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """Listening on a port that can be shut and opened again, so that connections are truly refused meanwhile.
 
-A socket that is bound but never listens keeps the number for us; with SO_REUSEADDR another may listen beside it, and
-while none does, the kernel refuses connections. Two listeners on one port stay impossible, so a port in use is found.
+A socket that is bound but never listens keeps the number for us; with SO_REUSEADDR another may listen beside
+it, and while none does, the kernel refuses connections. Two listeners on one port stay impossible, so a port
+in use is found.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ class Unsatisfiable(Exception):
 def byte_range(header: str, size_bytes: int) -> tuple[int, int] | None:
     """First and one-past-last byte that a Range header asks for; None where it is to be ignored.
 
-    Ignored are other units, malformed values and several ranges at once, as RFC 9110 allows. Raises `Unsatisfiable`.
+    Ignored are other units, malformed values and several ranges at once, as RFC 9110 allows. Raises
+    `Unsatisfiable`.
     """
     unit, equals, wanted = header.partition("=")
     if unit.strip().lower() != "bytes" or not equals or "," in wanted:

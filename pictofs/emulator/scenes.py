@@ -1,7 +1,8 @@
 """`--generate N`: street scenes drawn with Pillow, whose boxes and polygons are true to the pixel.
 
-Everything depends on (seed, index): shapes, noise, names, statuses, splits, tags, ids and times. Objects stand in
-columns of their own, so none hides another and every annotation is what a perfect annotator would draw.
+Everything depends on (seed, index): shapes, noise, names, statuses, splits, tags, ids and times. Objects
+stand in columns of their own, so none hides another and every annotation is what a perfect annotator would
+draw.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 import random
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 from PIL import Image as Picture
@@ -176,7 +178,7 @@ def draw(seed: int, index: int) -> tuple[bytes, list[Annotation]]:
     if index % 5 != 4:
         scene.lane()
         edges = [WIDTH * column // _COLUMNS for column in range(_COLUMNS + 1)]
-        for left, right in zip(edges, edges[1:], strict=False):
+        for left, right in pairwise(edges):
             for choose in (
                 (scene.building,),
                 (scene.person, scene.roundabout, scene.lamp),

@@ -15,7 +15,7 @@ from typing import Any
 from pictofs.emulator.api import api_app
 from pictofs.emulator.control import Control
 from pictofs.emulator.counters import HostCounters
-from pictofs.emulator.dialects import API_PATH
+from pictofs.emulator.dialect import API_PATH
 from pictofs.emulator.exports import ExportJobs
 from pictofs.emulator.faults import FaultPlan
 from pictofs.emulator.model import Dataset, Export
@@ -33,7 +33,9 @@ _WATCH_S = 0.5
 
 
 def serve(settings: EmulatorSettings, announce: Announce) -> None:
-    """Serve until SIGTERM or SIGINT, or until the watched process ends. Raises `UsageError` for what cannot be."""
+    """Serve until SIGTERM or SIGINT, or until the watched process ends. Raises `UsageError` for what cannot
+    be.
+    """
     settings.validate()
     try:
         with tempfile.TemporaryDirectory(prefix="pictofs-emulator-") as scratch:
@@ -67,7 +69,9 @@ async def _serve(settings: EmulatorSettings, announce: Announce, scratch: Path) 
 
 
 async def _watch(pid: int, ended: asyncio.Event) -> None:
-    """Set `ended` when our parent, the process of this id, is gone: at once on Linux, else within half a second."""
+    """Set `ended` when our parent, the process of this id, is gone: at once on Linux, else within half a
+    second.
+    """
     with contextlib.suppress(OSError, AttributeError):
         descriptor = os.pidfd_open(pid)
         asyncio.get_running_loop().add_reader(descriptor, ended.set)
@@ -127,7 +131,9 @@ def _places(settings: EmulatorSettings) -> Iterator[tuple[Place, Place, Place]]:
 
 
 async def _populate(service: Service, jobs: ExportJobs, settings: EmulatorSettings, scratch: Path) -> None:
-    """The datasets that the settings ask for, oldest first. Sources are imported as needed: Pillow takes its time."""
+    """The datasets that the settings ask for, oldest first. Sources are imported as needed: Pillow takes its
+    time.
+    """
     made: list[Dataset] = []
     if settings.data is not None:
         from pictofs.emulator.folder import folder_datasets

@@ -1,7 +1,7 @@
 """What one emulator is told at its start: one frozen object, and its command-line form.
 
-Every field carries its flag, its help sentence and its limits in its metadata, so that `python -m pictofs.emulator`,
-`pictofs emulator` and `launch.start` cannot disagree about them.
+Every field carries its flag, its help sentence and its limits in its metadata, so that `python -m
+pictofs.emulator`, `pictofs emulator` and `launch.start` cannot disagree about them.
 """
 
 from __future__ import annotations
@@ -21,108 +21,156 @@ SPLITS = ("train", "val", "test", "none")
 DEFAULT_SCENES = 24  # enough for every directory, status, split and shape of the generated dataset to occur
 
 
-def _option(
-    default: Any,
-    help: str,
-    *,
-    choices: tuple[str, ...] = (),
-    minimum: float | None = None,
-    metavar: str = "",
-) -> Any:
-    return field(
-        default=default, metadata={"help": help, "choices": choices, "min": minimum, "metavar": metavar}
-    )
+def _told(
+    help: str, *, choices: tuple[str, ...] = (), minimum: float | None = None, metavar: str = ""
+) -> dict[str, Any]:
+    return {"help": help, "choices": choices, "min": minimum, "metavar": metavar}
 
 
 @dataclass(frozen=True)
 class EmulatorSettings:
     """Every option of `pictofs emulator`; `validate` says whether they go together."""
 
-    data: Path | None = _option(
-        None, "Folder to serve: DIR/<dataset>/{images,annotations,exports}, or pictures.", metavar="DIR"
+    data: Path | None = field(
+        default=None,
+        metadata=_told(
+            "Folder to serve: DIR/<dataset>/{images,annotations,exports}, or pictures.", metavar="DIR"
+        ),
     )
-    generate: int | None = _option(
-        None, "Draw a dataset of N JPEG scenes with true boxes and polygons.", minimum=0, metavar="N"
+    generate: int | None = field(
+        default=None,
+        metadata=_told(
+            "Draw a dataset of N JPEG scenes with true boxes and polygons.", minimum=0, metavar="N"
+        ),
     )
-    dialect: Dialect = _option("c", "Wire dialect of the Developer API.", choices=DIALECTS)
-    host: str = _option("127.0.0.1", "Address to listen on, for all three ports.", metavar="ADDR")
-    port: int = _option(0, "Port of the Developer API; 0 takes a free one.", minimum=0)
-    storage_port: int = _option(0, "Port of the storage host; 0 takes a free one.", minimum=0)
-    control_port: int = _option(0, "Port for faults, counters and mutations; 0 takes a free one.", minimum=0)
-    url_ttl: int = _option(3600, "Seconds that a signed storage URL lives.", minimum=1, metavar="S")
-    latency_ms: float = _option(0.0, "First-byte latency of every API answer.", minimum=0, metavar="N")
-    storage_latency_ms: float = _option(
-        0.0, "First-byte latency of every storage answer.", minimum=0, metavar="N"
+    dialect: Dialect = field(
+        default="c", metadata=_told("Wire dialect of the Developer API.", choices=DIALECTS)
     )
-    bandwidth: int = _option(
-        0,
-        "Bytes a second of the storage host, shared by its connections; 0 is unlimited.",
-        minimum=0,
-        metavar="B/s",
+    host: str = field(
+        default="127.0.0.1", metadata=_told("Address to listen on, for all three ports.", metavar="ADDR")
     )
-    rate_limit: int = _option(
-        5000, "API requests allowed in one window; 0 is unlimited.", minimum=0, metavar="N"
+    port: int = field(default=0, metadata=_told("Port of the Developer API; 0 takes a free one.", minimum=0))
+    storage_port: int = field(
+        default=0, metadata=_told("Port of the storage host; 0 takes a free one.", minimum=0)
     )
-    rate_window_s: float = _option(
-        3600.0, "Length of the rate-limit window in seconds.", minimum=0.1, metavar="S"
+    control_port: int = field(
+        default=0, metadata=_told("Port for faults, counters and mutations; 0 takes a free one.", minimum=0)
     )
-    page_cap: int = _option(
-        1000, "Rows that a page holds at most, whatever was asked for.", minimum=1, metavar="N"
+    url_ttl: int = field(
+        default=3600, metadata=_told("Seconds that a signed storage URL lives.", minimum=1, metavar="S")
     )
-    batch_cap: int = _option(
-        10000, "Images that one batch download names at most (dialects b and c).", minimum=1, metavar="N"
+    latency_ms: float = field(
+        default=0.0, metadata=_told("First-byte latency of every API answer.", minimum=0, metavar="N")
     )
-    freeze_updated_at: bool = _option(False, "A dataset's updated_at never moves, whatever changes in it.")
-    seed: int = _option(0, "Seed of ids, generated content and fault probabilities.", minimum=0)
-    organization: str = _option("Pictofs Emulator", "Name of the organization.", metavar="NAME")
-    api_key: str = _option(
-        "pk_live_emulator_0000000000000000", "The API key that is accepted.", metavar="KEY"
+    storage_latency_ms: float = field(
+        default=0.0, metadata=_told("First-byte latency of every storage answer.", minimum=0, metavar="N")
     )
-    role: str = _option("owner", "Role of the API key.", choices=ROLES)
-    images: int = _option(
-        0, "Make a synthetic dataset of N images, content produced on demand.", minimum=0, metavar="N"
+    bandwidth: int = field(
+        default=0,
+        metadata=_told(
+            "Bytes a second of the storage host, shared by its connections; 0 is unlimited.",
+            minimum=0,
+            metavar="B/s",
+        ),
     )
-    image_bytes: int = _option(
-        60_000, "Size of a synthetic image; the last bytes vary by up to 256.", minimum=0, metavar="B"
+    rate_limit: int = field(
+        default=5000,
+        metadata=_told("API requests allowed in one window; 0 is unlimited.", minimum=0, metavar="N"),
     )
-    datasets: int = _option(1, "How many synthetic datasets of --images each.", minimum=1, metavar="K")
-    names: str = _option(
-        "mixed",
-        "Names in synthetic datasets: plain, mixed (twins, Unicode, case), hostile (also '/', controls, over 255 bytes).",
-        choices=("plain", "mixed", "hostile"),
+    rate_window_s: float = field(
+        default=3600.0,
+        metadata=_told("Length of the rate-limit window in seconds.", minimum=0.1, metavar="S"),
     )
-    statuses: str = _option(
-        "new:1,annotate:1,review:1,complete:5",
-        "Weights of the statuses in synthetic datasets.",
-        metavar="S:W,…",
+    page_cap: int = field(
+        default=1000,
+        metadata=_told("Rows that a page holds at most, whatever was asked for.", minimum=1, metavar="N"),
     )
-    splits: str = _option(
-        "train:7,val:2,test:1",
-        "Weights of the splits in synthetic datasets; `none` is a split too.",
-        metavar="S:W,…",
+    batch_cap: int = field(
+        default=10000,
+        metadata=_told(
+            "Images that one batch download names at most (dialects b and c).", minimum=1, metavar="N"
+        ),
     )
-    annotated: int = _option(
-        80, "Per cent of synthetic images that have annotations.", minimum=0, metavar="PERCENT"
+    freeze_updated_at: bool = field(
+        default=False, metadata=_told("A dataset's updated_at never moves, whatever changes in it.")
     )
-    export_pending_ms: float = _option(
-        100.0, "How long a new export stays pending, and again processing, at least.", minimum=0, metavar="N"
+    seed: int = field(
+        default=0, metadata=_told("Seed of ids, generated content and fault probabilities.", minimum=0)
     )
-    hold_exports: bool = _option(
-        False, "New exports stay pending until the control port completes or fails them."
+    organization: str = field(
+        default="Pictofs Emulator", metadata=_told("Name of the organization.", metavar="NAME")
     )
-    sparse_items: bool = _option(
-        False, "Rows of the batch download leave out id and directory_path (b and c)."
+    api_key: str = field(
+        default="pk_live_emulator_0000000000000000",
+        metadata=_told("The API key that is accepted.", metavar="KEY"),
     )
-    no_totals: bool = _option(False, "Pages of dialect c leave out pagination.total.")
-    annotation_urls: str = _option(
-        "absolute",
-        "annotation_url in dialect c: relative, absolute, or on a foreign host that must not get the key.",
-        choices=("relative", "absolute", "foreign"),
+    role: str = field(default="owner", metadata=_told("Role of the API key.", choices=ROLES))
+    images: int = field(
+        default=0,
+        metadata=_told(
+            "Make a synthetic dataset of N images, content produced on demand.", minimum=0, metavar="N"
+        ),
     )
-    hashes: str = _option("both", "What x-goog-hash carries.", choices=("both", "crc32c", "md5", "none"))
-    api_ranges: bool = _option(False, "Image bytes by API honour Range (the real service is not known to).")
-    parent: int = _option(
-        0, "Exit when the process of this id ends; 0 watches nobody.", minimum=0, metavar="PID"
+    image_bytes: int = field(
+        default=60_000,
+        metadata=_told(
+            "Size of a synthetic image; the last bytes vary by up to 256.", minimum=0, metavar="B"
+        ),
+    )
+    datasets: int = field(
+        default=1, metadata=_told("How many synthetic datasets of --images each.", minimum=1, metavar="K")
+    )
+    names: str = field(
+        default="mixed",
+        metadata=_told(
+            "Synthetic names: plain, mixed (twins, Unicode, case), hostile (also '/', controls, too long).",
+            choices=("plain", "mixed", "hostile"),
+        ),
+    )
+    statuses: str = field(
+        default="new:1,annotate:1,review:1,complete:5",
+        metadata=_told("Weights of the statuses in synthetic datasets.", metavar="S:W,…"),
+    )
+    splits: str = field(
+        default="train:7,val:2,test:1",
+        metadata=_told(
+            "Weights of the splits in synthetic datasets; `none` is a split too.", metavar="S:W,…"
+        ),
+    )
+    annotated: int = field(
+        default=80,
+        metadata=_told("Per cent of synthetic images that have annotations.", minimum=0, metavar="PERCENT"),
+    )
+    export_pending_ms: float = field(
+        default=100.0,
+        metadata=_told(
+            "How long a new export stays pending, and again processing, at least.", minimum=0, metavar="N"
+        ),
+    )
+    hold_exports: bool = field(
+        default=False,
+        metadata=_told("New exports stay pending until the control port completes or fails them."),
+    )
+    sparse_items: bool = field(
+        default=False, metadata=_told("Rows of the batch download leave out id and directory_path (b and c).")
+    )
+    no_totals: bool = field(default=False, metadata=_told("Pages of dialect c leave out pagination.total."))
+    annotation_urls: str = field(
+        default="absolute",
+        metadata=_told(
+            "annotation_url in dialect c: relative, absolute, or on a foreign host that must not get keys.",
+            choices=("relative", "absolute", "foreign"),
+        ),
+    )
+    hashes: str = field(
+        default="both", metadata=_told("What x-goog-hash carries.", choices=("both", "crc32c", "md5", "none"))
+    )
+    api_ranges: bool = field(
+        default=False, metadata=_told("Image bytes by API honour Range (the real service is not known to).")
+    )
+    parent: int = field(
+        default=0,
+        metadata=_told("Exit when the process of this id ends; 0 watches nobody.", minimum=0, metavar="PID"),
     )
 
     def validate(self) -> EmulatorSettings:
@@ -168,7 +216,7 @@ def _check(each: Field[Any], value: Any) -> None:
 
 
 def weights(text: str, known: Iterable[str], option: str) -> dict[str, int]:
-    """Parse `name:weight,…`; raise `UsageError` for an unknown name or a weight that is no positive number."""
+    """Parse `name:weight,…`. Raises `UsageError` for an unknown name, or weights that add up to nothing."""
     allowed = tuple(known)
     found: dict[str, int] = {}
     for part in text.split(","):

@@ -1,12 +1,12 @@
 """The storage host: signed GETs over HTTP/1.1, on an asyncio protocol of its own.
 
-Measured on two cores with one thread of wrk and objects of 60 KB: an ASGI application on uvicorn that only sends a
-constant body reaches 9,500 GETs a second, a bare protocol on the same parser 28,000. The storage host is what
-benchmarks of pictofs run against, so it takes the latter; the API stays on uvicorn.
+Measured on two cores with one thread of wrk and objects of 60 KB: an ASGI application on uvicorn that only
+sends a constant body reaches 9,500 GETs a second, a bare protocol on the same parser 28,000. The storage host
+is what benchmarks of pictofs run against, so it takes the latter; the API stays on uvicorn.
 
-An answer goes out at once, in the callback that completed the request, unless something has to be waited for: latency,
-shared bandwidth, a fault, an object of more than `_AT_ONCE`, or checksums of a big object. Then a task does it, and
-further requests on the connection wait in line.
+An answer goes out at once, in the callback that completed the request, unless something has to be waited for:
+latency, shared bandwidth, a fault, an object of more than `_AT_ONCE`, or checksums of a big object. Then a
+task does it, and further requests on the connection wait in line.
 """
 
 from __future__ import annotations

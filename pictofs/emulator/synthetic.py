@@ -1,8 +1,8 @@
 """`--images N`: datasets of any size whose rows and bytes are made on demand from an image's index.
 
-Names repeat a pattern of 100 (see `place`): twins by stem, by case and by Unicode normal form, one filename in two
-directories, names near the length limit; `hostile` adds what a file name cannot hold. Sizes, statuses, splits and
-annotations depend on the index alone, so sums over a million images are arithmetic, not a scan.
+Names repeat a pattern of 100 (see `place`): twins by stem, by case and by Unicode normal form, one filename
+in two directories, names near the length limit; `hostile` adds what a file name cannot hold. Sizes, statuses,
+splits and annotations depend on the index alone, so sums over a million images are arithmetic, not a scan.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import zlib
 from base64 import b64decode
 from collections.abc import Iterator
 
-from pictofs.emulator.content import MadeContent, StoredObject, content_type_of, padded_jpeg, padded_png
+from pictofs.emulator.content import StoredObject
 from pictofs.emulator.identity import EPOCH_US, IndexedIds, named_id, slug_of
 from pictofs.emulator.model import Annotation, Dataset, Image, ImageTable, Totals
+from pictofs.emulator.padding import Prefix
 from pictofs.emulator.service import image_key
 from pictofs.emulator.settings import SPLITS, STATUSES, EmulatorSettings, weights
 
@@ -27,6 +28,8 @@ WIDTH = HEIGHT = 32
 _SHARDS = 16
 _PERIOD = 8000  # after which names' directories (PATTERN * _SHARDS) and traits (CYCLE) repeat together
 _SECOND_US = 1_000_000
+_VARIANTS = 61
+_TAIL_BYTES = 1024  # what follows the shared prefix: the template and at least 300 bytes of the image's own
 _SPREAD = 257  # sizes vary by up to 256 bytes, so that a mixed-up object shows
 
 # A grey 32 x 32 baseline JPEG of a dark disc, 320 bytes: what every synthetic JPEG decodes to.
@@ -42,7 +45,7 @@ _DIGITS = re.compile(r"\d+")
 
 
 def place(index: int, names: str) -> tuple[str, str]:
-    """Directory and filename of an image; unique as a pair, and the filename holds `index` or `index // 100`."""
+    """Directory and filename of an image: unique as a pair; the filename holds `index` or `index // 100`."""
     block, slot = divmod(index, PATTERN)
     if names != "plain":
         special = _mixed(block, slot)
@@ -131,9 +134,19 @@ class SyntheticImages:
         annotated = CYCLE * settings.annotated // 100
         self._counts = [pick.randint(1, 6) if slot < annotated else 0 for slot in range(CYCLE)]
         pick.shuffle(self._counts)
-        self._jpeg, self._png = _jpeg(), _png()
-        floor = max(len(self._jpeg), len(self._png)) + 20
-        self._sizes = [max(floor, settings.image_bytes) + slot * 37 % _SPREAD for slot in range(CYCLE)]
+        self._templates = {"image/jpeg": _jpeg(), "image/png": _png()}
+        self._size = max(_TAIL_BYTES * 2, settings.image_bytes)
+        self._sizes = [self._size + slot * 37 % _SPREAD for slot in range(CYCLE)]
+        self._prefixes: dict[tuple[str, int], Prefix] = {}
+
+    def _prefix(self, content_type: str, index: int) -> Prefix:
+        # Neighbours have other prefixes, so that bytes of the wrong image show in every part of a file.
+        key = (content_type, index % _VARIANTS)
+        found = self._prefixes.get(key)
+        if found is None:
+            found = Prefix(self._templates[content_type], self._size - _TAIL_BYTES, key[1])
+            self._prefixes[key] = found
+        return found
 
     def __len__(self) -> int:
         return self._count
@@ -185,12 +198,7 @@ class SyntheticImages:
         image_id = self._ids.id_of(index)
         created_us = EPOCH_US + index * _SECOND_US
         count, size = self._counts[slot], self._sizes[slot]
-        is_png = filename.endswith(".png")
-
-        def make() -> bytes:
-            return padded_png(self._png, size, index) if is_png else padded_jpeg(self._jpeg, size, index)
-
-        content_type = "image/jpeg" if not is_png and "." not in filename[-5:] else content_type_of(filename)
+        content_type = "image/png" if filename.endswith(".png") else "image/jpeg"
         return Image(
             image_id,
             self._dataset_id,
@@ -205,7 +213,7 @@ class SyntheticImages:
             created_us,
             StoredObject(
                 image_key(self._dataset_id, image_id, filename),
-                MadeContent(image_id, size, make),
+                self._prefix(content_type, index).content(size, index),
                 content_type,
                 created_us,
                 created_us,
