@@ -1,0 +1,81 @@
+"""The command `pictofs` and its subcommands, and how any of them ends: an exit code, and one line when it
+failed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from pictofs import __version__
+from pictofs.cli import asking, demo, emulating, mounting, state
+from pictofs.errors import PictofsError
+from pictofs.mount import failures
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="pictofs")
+def pictofs() -> None:
+    """Mount a Pictograph organization as plain files."""
+
+
+for command in (
+    mounting.mount,
+    mounting.umount,
+    state.status,
+    asking.refresh,
+    asking.pin,
+    asking.unpin,
+    demo.demo,
+    emulating.emulator,
+):
+    pictofs.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; the exit code. Errors are one line on stderr, never a traceback."""
+    try:
+        # Not pictofs.main: it has ideas of its own about exits, interrupts and what is printed.
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        with pictofs.make_context("pictofs", given) as context:
+            code = pictofs.invoke(context)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+        return 0
+    except click.ClickException as error:
+        return _say(_usage(error), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _say("interrupted", INTERRUPTED)
+    except PictofsError as error:
+        if os.environ.get("PICTOFS_DEBUG"):
+            traceback.print_exc()
+        return _say(str(error), error.exit_code)
+    except BrokenPipeError:
+        # `pictofs status | head`: the reader has what it wanted. Python would complain once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - the outermost frame: one line for the unexpected
+        if os.environ.get("PICTOFS_DEBUG"):
+            traceback.print_exc()
+        where = failures.keep(error, os.environ)
+        return _say(f"unexpected {type(error).__name__}; {where}, PICTOFS_DEBUG=1 shows it here", 1)
+    return code if isinstance(code, int) else 0
+
+
+def _usage(error: click.ClickException) -> str:
+    command = getattr(getattr(error, "ctx", None), "command_path", "pictofs")
+    message = " ".join(error.format_message().split())
+    return f"{message.rstrip('.')}; see `{command} --help`"
+
+
+def _say(message: str, code: int) -> int:
+    print(f"pictofs: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,61 @@
+"""`pictofs mount` and `pictofs umount`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from pictofs.errors import UsageError
+from pictofs.mount import leave, options, plan, start
+
+
+def _epilog() -> str:
+    lines = ["\b", "Options for -o, PICTOFS_NAME and config.toml (docs/configuration.md has the reasons):"]
+    for option in options.OPTIONS:
+        lines.append(
+            f"  {option.name + '=' + option.value:<44} {option.meaning.replace('`', '')} [{option.default}]"
+        )
+    return "\n".join(lines)
+
+
+@click.command(epilog=_epilog())
+@click.argument("where", nargs=-1, metavar="[SOURCE] MOUNTPOINT")
+@click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground and log to stderr.")
+@click.option(
+    "-o", "given", multiple=True, metavar="NAME=VALUE,…", help="Options of the mount; may be repeated."
+)
+def mount(where: tuple[str, ...], foreground: bool, given: tuple[str, ...]) -> int:
+    """Mount an organization and return when the mount answers.
+
+    SOURCE is a profile of the configuration file, several of them joined by commas, or the organization that
+    the key must belong to; without one, the key's organization is mounted.
+    """
+    source, mountpoint = _split(where)
+    configured = plan.configure(source, list(given), os.environ)
+    if "rw" in configured.settings.ignored:
+        print("pictofs: a mount is always read-only; rw is ignored", file=sys.stderr)
+    planned = plan.prepare(configured, mountpoint, os.environ, foreground=foreground)
+    if foreground:
+        return start.in_foreground(planned)
+    for note in start.in_background(planned).notes:
+        print(f"pictofs: {note}", file=sys.stderr)
+    return 0
+
+
+def _split(where: tuple[str, ...]) -> tuple[str | None, str]:
+    if len(where) == 1:
+        return None, where[0]
+    if len(where) == 2:
+        return where[0], where[1]
+    raise UsageError("a mountpoint is needed: pictofs mount [SOURCE] MOUNTPOINT")
+
+
+@click.command()
+@click.argument("mountpoint")
+@click.option("-l", "--lazy", is_flag=True, help="Unmount now; readers that are inside may finish.")
+def umount(mountpoint: str, lazy: bool) -> int:
+    """Unmount, and return when nothing of the mount is left."""
+    leave.leave(mountpoint, os.environ, lazy=lazy)
+    return 0

@@ -1,0 +1,136 @@
+"""Into the background: fork and a session of its own before any thread starts, and word through a pipe.
+
+The child tells exactly one of: ready (with notes for the person), or failed (one line and an exit code). A
+child that ends without a word has failed too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pictofs.errors import PictofsError
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Failed(PictofsError):
+    """The background process said no: its line and its exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A background process that is ready."""
+
+    pid: int
+    notes: list[str] = field(default_factory=list)
+
+
+class Word:
+    """The child's end of the pipe: the first word counts, later ones are lost."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def ready(self, notes: list[str]) -> None:
+        """The mount answers."""
+        self._say({"notes": notes})
+
+    def failed(self, message: str, exit_code: int) -> None:
+        """It will not be."""
+        self._say({"error": message, "exit_code": exit_code})
+
+    def _say(self, word: dict[str, object]) -> None:
+        if self._descriptor < 0:
+            return
+        try:
+            os.write(self._descriptor, json.dumps(word).encode())
+        except BrokenPipeError:
+            pass  # nobody waits any more: the person pressed Ctrl-C
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the pipe; a forked child does."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def start(run: Callable[[Word], int], *, log: str, tied: bool = False) -> Started:
+    """Run `run` in a process of its own session and return when it is ready; Failed when it is not.
+
+    Standard input and output of the child are /dev/null and standard error is too: it logs to `log`, which
+    the error for a child that dies without a word names. `tied`: the child gets SIGTERM when this process
+    ends, however it does. KeyboardInterrupt, and whatever else a signal handler raises, ends the child first.
+    """
+    assert threading.active_count() == 1, "threads start after the fork"
+    sys.stdout.flush()
+    sys.stderr.flush()
+    receive, send = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(receive)
+        if tied:
+            end_with_parent()
+        _become(run, Word(send))
+    os.close(send)
+    try:
+        with os.fdopen(receive, "rb") as words:
+            text = words.read()
+    except BaseException:
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
+        raise
+    word = json.loads(text) if text else {}
+    if "notes" in word:
+        return Started(pid, word["notes"])
+    os.waitpid(pid, 0)
+    raise Failed(
+        word.get("error", f"the mount ended before it answered; its log is {log}"), word.get("exit_code", 1)
+    )
+
+
+def _become(run: Callable[[Word], int], word: Word) -> None:
+    code = 1
+    try:
+        os.setsid()
+        os.chdir("/")
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        os.close(null)
+        code = run(word)
+    finally:
+        # Not sys.exit: what the parent registered to happen at its exit is the parent's.
+        os._exit(code)
+
+
+def await_end(started: Started) -> None:
+    """Until the background process ends; what a signal handler raises goes through."""
+    os.waitpid(started.pid, 0)
+
+
+def reap(pid: int) -> None:
+    """Collect an ended child, if it is still to be collected."""
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass  # it was
+
+
+def end_with_parent() -> None:
+    """In a child, before anything else: SIGTERM when the parent's thread that forked us ends (prctl(2),
+    Linux).
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,100 @@
+"""A loop for one thread: descriptors, signals and timers, in that order of urgency, and nothing else.
+
+Signals arrive through a wake-up descriptor, so a handler never runs in the middle of something.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable, Iterable
+
+Act = Callable[[], None]
+
+
+class Events:
+    """`run` calls what was registered until `finish`."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._selector = selectors.DefaultSelector()
+        self._timers: dict[str, tuple[float, Act]] = {}
+        self._signals: dict[int, Act] = {}
+        self._former: dict[int, object] = {}
+        self._wake: tuple[int, int] | None = None
+        self._former_wake = -1
+        self._finished = False
+
+    def on_signals(self, acts: dict[int, Act]) -> None:
+        """Take these signals from now on."""
+        receive, send = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._wake = receive, send
+        self._former_wake = signal.set_wakeup_fd(send, warn_on_full_buffer=False)
+        self._signals = acts
+        for number in acts:
+            self._former[number] = signal.signal(number, lambda *_: None)
+        self._selector.register(receive, selectors.EVENT_READ, self._signalled)
+
+    def on_readable(self, descriptor: int, act: Act) -> None:
+        """Call `act` whenever `descriptor` is readable or has ended."""
+        self._selector.register(descriptor, selectors.EVENT_READ, act)
+
+    def forget(self, descriptor: int) -> None:
+        """No longer; before it is closed."""
+        try:
+            self._selector.unregister(descriptor)
+        except KeyError:
+            pass
+
+    def after(self, name: str, delay_s: float, act: Act) -> None:
+        """Call `act` once, later; a timer of the same name is replaced."""
+        self._timers[name] = self._clock() + delay_s, act
+
+    def cancel(self, names: Iterable[str]) -> None:
+        """Forget these timers."""
+        for name in names:
+            self._timers.pop(name, None)
+
+    def finish(self) -> None:
+        """Let `run` return after what it is doing."""
+        self._finished = True
+
+    def run(self) -> None:
+        """Until `finish`."""
+        while not self._finished:
+            due = min((when for when, _ in self._timers.values()), default=None)
+            ready = self._selector.select(None if due is None else max(0.0, due - self._clock()))
+            for key, _ in ready:
+                if not self._finished and key.fd in self._selector.get_map():
+                    key.data()
+            now = self._clock()
+            for name in [name for name, (when, _) in self._timers.items() if when <= now]:
+                timer = self._timers.pop(name, None)
+                if timer is not None and not self._finished:
+                    timer[1]()
+
+    def close(self, *, forked: bool = False) -> None:
+        """Give the signals back; in a forked child to their defaults, since the former handlers are the
+        parent's.
+        """
+        if self._wake is not None:
+            signal.set_wakeup_fd(-1 if forked else self._former_wake)
+            for number, former in self._former.items():
+                signal.signal(number, signal.SIG_DFL if forked else former)  # type: ignore[arg-type]
+            for descriptor in self._wake:
+                os.close(descriptor)
+            self._wake = None
+        self._selector.close()
+
+    def _signalled(self) -> None:
+        assert self._wake is not None
+        try:
+            numbers = os.read(self._wake[0], 64)
+        except BlockingIOError:
+            return
+        for number in dict.fromkeys(numbers):
+            act = self._signals.get(number)
+            if act is not None:
+                act()

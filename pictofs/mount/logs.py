@@ -1,0 +1,112 @@
+"""Logging of the processes of a mount: one line an event, to stderr, journal or file, and never a secret.
+
+Rooms log to `logging.getLogger(__name__)`; only this module decides where it goes. A filter masks what looks
+like a key or a signed URL: the rooms hide them already, and this is for the message that a library wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from pictofs.config import Settings
+from pictofs.errors import UsageError
+from pictofs.mount import places
+
+_SECRET = re.compile(
+    r"(pk_[a-z]+_)[\w-]+|((?:X-Goog-(?:Signature|Credential)|sig|signature|token)=)[^&\s'\"]+", re.I
+)
+_KEEP_BYTES = 10 << 20  # a log that is larger when a mount starts becomes `.1`
+# syslog(3) severities, as journald reads them in front of a line
+_SEVERITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+
+
+def masked(text: str) -> str:
+    """The text without keys and signatures."""
+    return _SECRET.sub(lambda m: (m[1] or m[2]) + "…", text)
+
+
+class _Text(logging.Formatter):
+    def __init__(self, role: str, journal: bool) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+        self._role = role
+        self._journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        if self._journal:  # it knows the time and the pid
+            lines = f"{self._role}: {record.getMessage()}"
+            if record.exc_info:
+                lines += "\n" + self.formatException(record.exc_info)
+            mark = f"<{_SEVERITY.get(record.levelno, 6)}>"
+            return masked("\n".join(mark + line for line in lines.splitlines()))
+        line = super().format(record)
+        stamp, separator, rest = line.partition(f" {record.levelname} ")
+        return masked(f"{stamp}{separator}{self._role}[{os.getpid()}] {rest}")
+
+
+class _Json(logging.Formatter):
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self._role = role
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "process": self._role,
+            "pid": os.getpid(),
+            "logger": record.name,
+            "message": masked(record.getMessage()),
+        }
+        if record.exc_info:
+            line["traceback"] = masked(self.formatException(record.exc_info))
+        return json.dumps(line, ensure_ascii=False)
+
+
+def place(settings: Settings, mountpoint: str, environ: Mapping[str, str], *, foreground: bool) -> str:
+    """The path of the log; empty for stderr. A background mount always has a file."""
+    if settings.log_file is not None:
+        return settings.log_file
+    if foreground:
+        return ""
+    return str(places.log_dir(environ, os.getuid()) / f"{places.name_of(mountpoint)}.log")
+
+
+def prepare(path: str) -> None:
+    """Make the log's folder and put an overgrown log aside; UsageError when it cannot be written."""
+    if not path:
+        return
+    log = Path(path)
+    try:
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if log.exists() and log.stat().st_size > _KEEP_BYTES:
+            log.replace(log.with_name(log.name + ".1"))
+        with open(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab"):
+            pass
+    except OSError as error:
+        raise UsageError(f"log_file {path} cannot be written: {error.strerror}; name another") from error
+
+
+def configure(settings: Settings, role: str, path: str, environ: Mapping[str, str] = os.environ) -> None:
+    """Send every logger of this process to its place, and unexpected exceptions too."""
+    handler: logging.Handler = (
+        logging.handlers.WatchedFileHandler(path) if path else logging.StreamHandler(sys.stderr)
+    )
+    if settings.log_format == "json":
+        handler.setFormatter(_Json(role))
+    else:
+        handler.setFormatter(_Text(role, journal=not path and bool(environ.get("JOURNAL_STREAM"))))
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+        old.close()
+    root.addHandler(handler)
+    root.setLevel(settings.log_level.upper())
+    # urllib3 writes whole URLs at this level.
+    logging.getLogger("urllib3").setLevel(logging.WARNING)

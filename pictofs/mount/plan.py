@@ -1,0 +1,57 @@
+"""What a supervisor is told: the settings, checked, and everything that was found out before the fork."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pictofs.config import Settings
+from pictofs.mount import configuration, keys, logs, mountpoint, places
+from pictofs.mount.configuration import Configured
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A mount that may be started. Its repr holds no key."""
+
+    settings: Settings
+    organization: str | None  # that the key must belong to; None: any
+    mountpoint: str  # absolute, checked
+    log: str  # path, or "" for stderr
+    run_dir: Path
+    api_keys: tuple[str, ...] = field(repr=False)  # one a profile, in order
+    environ: Mapping[str, str] = field(repr=False)
+
+    @property
+    def socket(self) -> str:
+        """Where the fetching process of the cache directory listens."""
+        return os.path.join(self.settings.cache_dir, "fetch.sock")
+
+
+def prepare(configured: Configured, folder: str, environ: Mapping[str, str], *, foreground: bool) -> Plan:
+    """Check everything that can be told without the network and without /dev/fuse, the cheapest first.
+
+    MountpointUnusable, UsageError (a key that is not there among them), CacheUnusable.
+    """
+    settings = configured.settings
+    where = mountpoint.check(folder)
+    api_keys = tuple(keys.read(profile, environ) for profile in settings.profiles)
+    places.check_cache_dir(Path(settings.cache_dir), where)
+    log = logs.place(settings, where, environ, foreground=foreground)
+    logs.prepare(log)
+    return Plan(
+        settings,
+        configured.organization,
+        where,
+        log,
+        places.run_dir(environ, os.getuid()),
+        api_keys,
+        dict(environ),
+    )
+
+
+def configure(source: str | None, given: list[str], environ: Mapping[str, str]) -> Configured:
+    """The settings of this machine's files, environment and command line."""
+    return configuration.read(source, given, environ, places.configuration_files(environ))

@@ -1,0 +1,99 @@
+"""What a test could leave behind, as /proc and mountinfo show it.
+
+Every process that the suite starts, also one that went into the background, carries a mark in its
+environment.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+MARK = "PICTOGRAPH_TEST_RUN"
+LIMIT_S = 5.0
+
+
+def mark_this_run() -> None:
+    """From now on, our descendants can be told from everything else."""
+    os.environ.setdefault(MARK, uuid.uuid4().hex)
+
+
+def _pids() -> frozenset[str]:
+    return frozenset(entry for entry in os.listdir("/proc") if entry.isdigit())
+
+
+def _stat(pid: str) -> list[bytes]:
+    """The fields behind the command's name: state, parent, …; none for a process that is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return [b"X", b"0"]
+
+
+def _ours(pid: str) -> bool:
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    return f"{MARK}={os.environ[MARK]}".encode() in environment.split(b"\0")
+
+
+def _command(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return "?"
+
+
+def mounts() -> frozenset[str]:
+    """Mountpoints of pictofs."""
+    lines = (
+        Path("/proc/self/mountinfo").read_text().splitlines()
+        if os.path.exists("/proc/self/mountinfo")
+        else []
+    )
+    return frozenset(line.split()[4] for line in lines if " - fuse.pictofs " in line)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What there was before; `left()` is what there is more of."""
+
+    pids: frozenset[str]
+    mounts: frozenset[str]
+    threads: frozenset[int]
+
+    @classmethod
+    def take(cls) -> Snapshot:
+        return cls(_pids(), mounts(), frozenset(thread.ident or 0 for thread in threading.enumerate()))
+
+    def left(self) -> list[str]:
+        """One line for each thing."""
+        return [
+            *(f"process {pid}: {_command(pid)}" for pid in sorted(_pids() - self.pids) if self._is_left(pid)),
+            *(f"mount {mountpoint}" for mountpoint in mounts() - self.mounts),
+            *(
+                f"thread {t.name}"
+                for t in threading.enumerate()
+                if t.ident not in self.threads and t.is_alive()
+            ),
+        ]
+
+    def _is_left(self, pid: str) -> bool:
+        state, parent, *_ = _stat(pid)
+        if state in (b"Z", b"X") or not _ours(pid):
+            return False
+        # What a process of before has started (a restart) is that one's affair.
+        above = parent.decode()
+        return above == str(os.getpid()) or above not in self.pids or not _ours(above)
+
+    def settled(self) -> list[str]:
+        """`left`, after what is just ending has had its time."""
+        deadline = time.monotonic() + LIMIT_S
+        while (left := self.left()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return left

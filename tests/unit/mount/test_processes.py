@@ -1,0 +1,191 @@
+"""The small pieces that processes are made of: signals and timers, the line between them, word from the
+background.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from pictofs.config import Settings
+from pictofs.errors import UsageError
+from pictofs.mount import logs
+from pictofs.mount.channel import Channel
+from pictofs.mount.events import Events
+from pictofs.mount.notify import notify
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    os.write(descriptor, content)
+
+
+def test_signals_timers_and_descriptors_are_called_in_one_loop() -> None:
+    events = Events()
+    seen: list[str] = []
+    receive, send = os.pipe()
+    before = signal.getsignal(signal.SIGUSR2)
+    events.on_signals({signal.SIGUSR2: lambda: seen.append("signal")})
+
+    def readable() -> None:
+        seen.append(os.read(receive, 10).decode())
+        events.forget(receive)
+        os.kill(os.getpid(), signal.SIGUSR2)
+        events.after("end", 0.05, events.finish)
+
+    events.on_readable(receive, readable)
+    events.after("first", 0.0, lambda: _write(send, b"bytes"))
+    events.after("never", 0.0, lambda: seen.append("never"))
+    events.cancel(["never"])
+    events.run()
+    events.close()
+    os.close(receive)
+    os.close(send)
+    assert seen == ["bytes", "signal"]
+    assert signal.getsignal(signal.SIGUSR2) == before
+
+
+def test_a_timer_of_the_same_name_is_replaced() -> None:
+    events = Events()
+    seen: list[int] = []
+    events.after("x", 0.0, lambda: seen.append(1))
+    events.after("x", 0.0, lambda: (seen.append(2), events.finish())[1])
+    events.run()
+    events.close()
+    assert seen == [2]
+
+
+def test_words_and_descriptors_go_through_a_channel() -> None:
+    left, right = Channel.pair()
+    with open(os.devnull) as null:
+        left.send("hello", number=1)
+        left.send("take", fd=null.fileno(), text="ü" * 1000)
+        words: list[dict[str, object]] = []
+        while len(words) < 2:
+            words += right.receive() or []
+    assert (words[0]["say"], words[0]["number"]) == ("hello", 1)
+    taken = words[1]["fd"]
+    assert isinstance(taken, int)
+    assert os.path.samestat(os.fstat(taken), os.stat(os.devnull))
+    os.close(taken)
+    left.close()
+    assert right.receive() is None
+    right.send("lost")  # says nothing, and does not fail
+    right.close()
+
+
+BACKGROUND = """
+import os, sys, time, signal
+from pictofs.mount import background
+def run(word):
+    assert os.getsid(0) == os.getpid() and os.getcwd() == "/"
+    {body}
+try:
+    print(background.start(run, log="/the/log"))
+except background.Failed as failed:
+    print("failed", failed.exit_code, failed)
+"""
+
+
+def in_background(body: str) -> str:
+    ran = subprocess.run(
+        [sys.executable, "-c", BACKGROUND.replace("{body}", textwrap.indent(body, "    ").strip())],
+        capture_output=True, text=True, timeout=30, check=True,
+    )  # fmt: skip
+    assert ran.stderr == ""
+    return ran.stdout.strip()
+
+
+def test_the_background_says_that_it_is_ready() -> None:
+    assert in_background("word.ready(['a note']); word.failed('too late', 9); return 0").endswith(
+        "notes=['a note'])"
+    )
+
+
+def test_the_background_says_why_it_is_not() -> None:
+    assert in_background("word.failed('the key was refused', 3); return 3") == "failed 3 the key was refused"
+
+
+def test_a_background_that_dies_without_a_word_has_failed_and_the_log_is_named() -> None:
+    said = in_background("os.kill(os.getpid(), signal.SIGKILL)")
+    assert said == "failed 1 the mount ended before it answered; its log is /the/log"
+
+
+def test_systemd_is_told_through_its_socket(tmp_path: Path) -> None:
+    assert notify("READY=1", {}) is False
+    for address in (str(tmp_path / "notify"), "@pictofs-test-" + os.urandom(4).hex()):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listens:
+            listens.bind("\0" + address[1:] if address[0] == "@" else address)
+            assert notify("READY=1", {"NOTIFY_SOCKET": address}) is True
+            assert listens.recv(100) == b"READY=1"
+    assert notify("READY=1", {"NOTIFY_SOCKET": str(tmp_path / "gone")}) is False
+
+
+def test_no_secret_passes_the_log() -> None:
+    text = "GET https://h/o?X-Goog-Expires=9&X-Goog-Signature=deadbeef&a=1 with pk_live_abc-123 failed"
+    assert (
+        logs.masked(text) == "GET https://h/o?X-Goog-Expires=9&X-Goog-Signature=…&a=1 with pk_live_… failed"
+    )
+
+
+LOGGING = """
+import logging, sys
+from pictofs.config import Settings
+from pictofs.mount import logs
+logs.configure(Settings(log_format=sys.argv[1]), "serving", sys.argv[2], {"JOURNAL_STREAM": sys.argv[3]})
+try:
+    raise ValueError("pk_live_secret")
+except ValueError:
+    logging.getLogger("room").error("it broke", exc_info=True)
+logging.getLogger("room").debug("not worth a line")
+"""
+
+
+def logged(form: str, path: str = "", journal: str = "") -> str:
+    ran = subprocess.run(
+        [sys.executable, "-c", LOGGING, form, path, journal],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    return ran.stderr
+
+
+def test_a_log_line_is_text_json_or_the_journals(tmp_path: Path) -> None:
+    text = logged("text")
+    assert " ERROR serving[" in text
+    assert "not worth" not in text
+    assert json.loads(logged("json"))["message"] == "it broke"
+    assert all(line.startswith("<3>") for line in logged("text", journal="8:1").splitlines())
+    path = tmp_path / "deep" / "log"
+    logs.prepare(str(path))
+    assert logged("text", str(path)) == ""
+    assert "it broke" in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "secret" not in text + path.read_text() + logged("json")
+
+
+def test_an_overgrown_log_is_put_aside_and_an_impossible_one_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with open(path, "wb") as file:
+        file.truncate(11 << 20)
+    logs.prepare(str(path))
+    assert path.stat().st_size == 0
+    assert (tmp_path / "log.1").stat().st_size == 11 << 20
+    with pytest.raises(UsageError, match="cannot be written"):
+        logs.prepare(str(path / "below"))
+
+
+def test_a_mount_in_the_background_always_has_a_log() -> None:
+    environ = {"XDG_STATE_HOME": "/s", "HOME": "/h"}
+    assert logs.place(Settings(), "/mnt/x", environ, foreground=True) == ""
+    assert logs.place(Settings(), "/mnt/x", environ, foreground=False).endswith(".log")
+    assert logs.place(Settings(log_file="/l"), "/mnt/x", environ, foreground=True) == "/l"
