@@ -122,6 +122,10 @@ class Tree:
         """The catalog's index of this boot; None before anything was written in it."""
         return self._ground.reader.boot(boot_id)
 
+    def rendered(self, node: int) -> bool:
+        """Is it a control file?"""
+        return node & 0xFF == Kind.CONTROL
+
     # what is around it
 
     @property

@@ -13,9 +13,10 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from pictofs.catalog.model import ROOT_NODE
 from pictofs.tree.facts import Attr, DirEntry, Entry, Statfs
 
-__all__ = ["Attr", "Bytes", "DirEntry", "Done", "Entry", "Fail", "Piece", "Statfs", "Ticket"]
+__all__ = ["ROOT_NODE", "Attr", "Bytes", "DirEntry", "Done", "Entry", "Fail", "Piece", "Statfs", "Ticket"]
 
 T = TypeVar("T")
 Done = Callable[[T], None]

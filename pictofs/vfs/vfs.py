@@ -137,6 +137,10 @@ class Vfs:
         """Is every block of the file present, so that any read of it is answered at once?"""
         return not self._refused and self._reading.ready(node)
 
+    def rendered(self, node: int) -> bool:
+        """Is the text of this file another at every look (a control file)?"""
+        return self._tree.rendered(node)
+
     # the link, and time
 
     def fileno(self) -> int:
