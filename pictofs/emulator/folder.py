@@ -76,7 +76,7 @@ def _is_picture(name: str) -> bool:
 
 
 def _files(root: Path, wanted: Callable[[str], bool]) -> Iterator[Path]:
-    # Sorted, so that ties of equal mtimes always fall the same way. A name that is no UTF-8 cannot be in JSON.
+    # Sorted, so that ties of equal mtimes always fall the same way. A name that is no UTF-8 is not for JSON.
     for folder, inner, names in os.walk(root):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         for name in sorted(names):

@@ -111,8 +111,8 @@ class AppPort:
     def __init__(self, app: ASGIApp, place: Place, counters: HostCounters | None = None) -> None:
         self._app, self._place = app, place
         self._protocol = _protocol(counters)
-        self._server: _Server | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._server: _Server | None = None  # the one that listens
+        self._serving: list[tuple[_Server, asyncio.Task[None]]] = []  # and those that only end their connections
 
     async def open(self) -> None:
         """Listen; returns once connections are taken."""
@@ -130,31 +130,31 @@ class AppPort:
             timeout_keep_alive=75,
         )
         server = self._server = _Server(config)
-        self._task = asyncio.create_task(server.serve(sockets=[self._place.listener()]))
+        task = asyncio.create_task(server.serve(sockets=[self._place.listener()]))
+        self._serving.append((server, task))
         deadline = asyncio.get_running_loop().time() + _START_S
-        while not server.started and not self._task.done() and asyncio.get_running_loop().time() < deadline:
+        while not server.started and not task.done() and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.001)
         if not server.started:
             raise UsageError(f"port {self._place.port}: the server did not start")
 
     async def shut(self, *, drop: bool = True) -> None:
         """Stop listening; returns once connections are refused."""
-        if self._server is None or self._task is None:
-            return
-        server, task = self._server, self._task
-        self._server = self._task = None
-        for listening in server.servers:  # refused from now on; uvicorn's own loop looks only every 100 ms
-            listening.close()
-        server.should_exit = True
+        if self._server is not None:
+            for listening in self._server.servers:
+                listening.close()
+            self._server = None
         if drop:
-            server.force_exit = True
+            await self._drop()
+
+    async def _drop(self) -> None:
+        serving, self._serving = self._serving, []
+        for server, task in serving:
             for connection in list(server.server_state.connections):
-                transport = getattr(connection, "transport", None)
-                if transport is not None:
-                    transport.abort()
-            await task
-        else:
-            self._draining = task  # keeps what is open alive until it has ended by itself
+                connection.transport.abort()
+            # Cancelled, not asked to exit: uvicorn's graceful end looks round every 100 ms, and nothing is left to end.
+            task.cancel()
+        await asyncio.gather(*(task for _, task in serving), return_exceptions=True)
 
 
 def _protocol(counters: HostCounters | None) -> type[HttpToolsProtocol]:

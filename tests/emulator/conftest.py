@@ -1,0 +1,73 @@
+"""Emulators for the tests, and the vendor's SDK releases installed once per machine."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from pictofs.emulator.launch import Running, start
+from pictofs.emulator.settings import EmulatorSettings
+from tests.emulator.client import Api
+
+_PIP_S = 300
+
+
+@pytest.fixture
+def launched() -> Iterator[Callable[..., Running]]:
+    """Starts emulators from settings; all are stopped when the test ends."""
+    running: list[Running] = []
+
+    def launch(**settings: object) -> Running:
+        running.append(start(EmulatorSettings(**settings)))  # type: ignore[arg-type]
+        return running[-1]
+
+    yield launch
+    for emulator in running:
+        emulator.stop()
+
+
+@pytest.fixture(scope="module", params=["a", "b", "c"])
+def shared(request: pytest.FixtureRequest) -> Iterator[Api]:
+    """One emulator per module and dialect, for tests that only read."""
+    with start(EmulatorSettings(dialect=request.param, generate=12, images=2300)) as emulator:
+        yield Api(emulator, request.param)
+
+
+@pytest.fixture
+def api(launched: Callable[..., Running], request: pytest.FixtureRequest) -> Iterator[Api]:
+    """A fresh emulator in the dialect and with the settings of `@pytest.mark.parametrize("api", …, indirect=True)`."""
+    settings = {"dialect": "c", "images": 300, **getattr(request, "param", {})}
+    yield Api(launched(**settings), str(settings["dialect"]))
+
+
+@pytest.fixture(scope="session")
+def sdk_folder() -> Callable[[str], Path]:
+    """The folder into which a release of the vendor's SDK is installed, once per machine and Python version."""
+    return _installed
+
+
+def _installed(version: str) -> Path:
+    python = f"py{sys.version_info.major}{sys.version_info.minor}"
+    home = Path(platformdirs.user_cache_dir("pictofs")) / "sdk"
+    home.mkdir(parents=True, exist_ok=True)
+    folder = home / f"pictograph-{version}-{python}"
+    with open(home / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs install one after the other
+        if not folder.exists():
+            staging = home / f"{folder.name}.{os.getpid()}"
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(staging)]
+            done = subprocess.run(
+                [*pip, f"pictograph=={version}"], capture_output=True, text=True, timeout=_PIP_S, check=False
+            )
+            if done.returncode:
+                said = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+                pytest.skip(f"NOT TESTED against SDK {version}: pip could not install it: {said}")
+            staging.rename(folder)
+    return folder
