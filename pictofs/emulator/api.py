@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount
+from starlette.routing import Mount, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pictofs.emulator import delivery
@@ -61,10 +61,9 @@ def api_app(
         )
         return desk.refuse(Refusal(status, code, message))
 
-    app = Starlette(
-        routes=[Mount(API_PATH, routes=routes)],
-        exception_handlers={Refusal: refused, HTTPException: unrouted},
-    )
+    # No redirects to a slash: an id in the place of a path is 404 in c, and a client must ask for what there is.
+    mount = Mount(API_PATH, Router(routes, redirect_slashes=False))
+    app = Starlette(routes=[mount], exception_handlers={Refusal: refused, HTTPException: unrouted})
     return Gate(app, desk, counters, faults, limit)
 
 

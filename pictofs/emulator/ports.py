@@ -112,7 +112,9 @@ class AppPort:
         self._app, self._place = app, place
         self._protocol = _protocol(counters)
         self._server: _Server | None = None  # the one that listens
-        self._serving: list[tuple[_Server, asyncio.Task[None]]] = []  # and those that only end their connections
+        self._serving: list[
+            tuple[_Server, asyncio.Task[None]]
+        ] = []  # and those that only end their connections
 
     async def open(self) -> None:
         """Listen; returns once connections are taken."""

@@ -45,7 +45,13 @@ class Api:
         self.emulator, self.dialect = emulator, dialect
 
     def __call__(
-        self, path: str, method: str = "GET", *, data: Any = None, headers: dict[str, str] | None = None, **query: Any
+        self,
+        path: str,
+        method: str = "GET",
+        *,
+        data: Any = None,
+        headers: dict[str, str] | None = None,
+        **query: Any,
     ) -> Answer:
         """A request below the base, with the key unless `headers` bring another."""
         url = self.emulator.base_url + path + (f"?{urlencode(query)}" if query else "")
@@ -57,7 +63,9 @@ class Api:
 
     def rows(self, kind: str, body: Any) -> list[dict[str, Any]]:
         """The rows of a list body."""
-        found: list[dict[str, Any]] = body if self.dialect == "a" else body["data" if self.dialect == "c" else kind]
+        found: list[dict[str, Any]] = (
+            body if self.dialect == "a" else body["data" if self.dialect == "c" else kind]
+        )
         return found
 
     def single(self, kind: str, body: Any) -> dict[str, Any]:
@@ -79,8 +87,14 @@ class Api:
     def items(self, name: str, **query: Any) -> list[dict[str, Any]]:
         """The rows of the batch download, with the signed URL as `url`."""
         body = self(self.dataset_path(name) + "/download", **query).json
-        rows = body["images"] if self.dialect == "a" else (body["data"] if self.dialect == "c" else body)["items"]
-        return [{**row, "url": row.get("download_url" if self.dialect == "a" else "image_url")} for row in rows]
+        rows = (
+            body["images"]
+            if self.dialect == "a"
+            else (body["data"] if self.dialect == "c" else body)["items"]
+        )
+        return [
+            {**row, "url": row.get("download_url" if self.dialect == "a" else "image_url")} for row in rows
+        ]
 
     def error_message(self, answer: Answer) -> str:
         """What a refusal says, in its dialect's place."""

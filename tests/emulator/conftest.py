@@ -41,15 +41,19 @@ def shared(request: pytest.FixtureRequest) -> Iterator[Api]:
 
 
 @pytest.fixture
-def api(launched: Callable[..., Running], request: pytest.FixtureRequest) -> Iterator[Api]:
-    """A fresh emulator in the dialect and with the settings of `@pytest.mark.parametrize("api", …, indirect=True)`."""
-    settings = {"dialect": "c", "images": 300, **getattr(request, "param", {})}
-    yield Api(launched(**settings), str(settings["dialect"]))
+def api(launched: Callable[..., Running]) -> Callable[..., Api]:
+    """Starts an emulator of its own for a test; dialect c with 300 synthetic images unless it says otherwise."""
+
+    def make(**settings: object) -> Api:
+        settings = {"dialect": "c", "images": 300, **settings}
+        return Api(launched(**settings), str(settings["dialect"]))
+
+    return make
 
 
 @pytest.fixture(scope="session")
 def sdk_folder() -> Callable[[str], Path]:
-    """The folder into which a release of the vendor's SDK is installed, once per machine and Python version."""
+    """The folder of a release of the vendor's SDK, installed once per machine and Python version."""
     return _installed
 
 

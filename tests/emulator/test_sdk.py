@@ -157,9 +157,18 @@ def test_sdk_1_0_stops_at_a_short_page_and_sdk_1_69_does_not(
     for version, dialect in (("1.0.3", "b"), ("1.69.146", "c")):
         emulator = launched(dialect=dialect, images=1, datasets=7, page_cap=3)
         assert Api(emulator, dialect)("/datasets/", limit=100).status == 200
-        script = "import sys; from pictograph import Client; print(len(Client(sys.argv[2], base_url=sys.argv[1]).datasets.iter().all()))"
+        script = (
+            "import sys; from pictograph import Client; "
+            "print(len(Client(sys.argv[2], base_url=sys.argv[1]).datasets.iter().all()))"
+        )
         done = subprocess.run(
-            [sys.executable, "-c", script, emulator.base_url.removesuffix("/api/v1/developer"), emulator.api_key],
+            [
+                sys.executable,
+                "-c",
+                script,
+                emulator.base_url.removesuffix("/api/v1/developer"),
+                emulator.api_key,
+            ],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(sdk_folder(version))},
             capture_output=True,

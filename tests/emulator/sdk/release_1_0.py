@@ -12,7 +12,9 @@ whole = client.datasets.get(DATASET, include_images=True)
 page = client.datasets.get(DATASET, include_images=True, images_limit=5, images_offset=5)
 by_id = client.datasets.get_by_id(whole.id)
 seen = []
-result = client.datasets.download(DATASET, "out", progress=lambda done, total, name: seen.append((done, total)))
+result = client.datasets.download(
+    DATASET, "out", progress=lambda done, total, name: seen.append((done, total))
+)
 annotated = next(image for image in whole.images if image.annotation_count)
 bare = next(image for image in whole.images if not image.annotation_count)
 annotations = [a for image in whole.images for a in client.annotations.get(image.id)]

@@ -15,7 +15,9 @@ everything = client.images.iter(DATASET, page_size=5).all()
 complete = client.images.list(DATASET, status="complete", split="train")
 nested = client.images.list(DATASET, directory_path="/day/rain")
 seen = []
-result = client.datasets.download(DATASET, "out", progress=lambda done, total, name: seen.append((done, total)))
+result = client.datasets.download(
+    DATASET, "out", progress=lambda done, total, name: seen.append((done, total))
+)
 annotated = next(image for image in everything if image.annotation_count and image.directory_path != "/")
 by_path = client.annotations.get(DATASET, annotated.filename, directory_path=annotated.directory_path)
 by_uuid = client.annotations.get(DATASET, annotated.id)
@@ -38,7 +40,10 @@ bulk = client.exports.bulk_delete([created.id])
 made = client.datasets.create("Écrans & cie", description="new")
 renamed = client.datasets.update("Écrans & cie", new_name="Screens").name
 client.datasets.archive("Screens")
-hidden = [each.name for each in client.datasets.list()], [each.name for each in client.datasets.list(archived=True)]
+hidden = (
+    [each.name for each in client.datasets.list()],
+    [each.name for each in client.datasets.list(archived=True)],
+)
 client.datasets.unarchive("Screens")
 deleted = client.datasets.delete("Screens")
 organization = client.organizations.me()

@@ -1,4 +1,4 @@
-"""What a script that runs a release of the SDK is told, and how it changes the emulator. Standard library alone."""
+"""What a script that runs a release of the SDK is told, and how it changes the emulator."""
 
 import json
 import os
