@@ -1,0 +1,111 @@
+"""Annotations: bodies by one API request each, kept by their hash.
+
+The size of an annotation is that of its body, so a look at one fetches it. The body goes into the store
+before its version is known to the catalog's readers' kernel: a size is never told of bytes that are not here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+
+import google_crc32c
+
+from pictofs.api import Client, Dataset
+from pictofs.catalog import Catalog, CatalogReader
+from pictofs.catalog.model import AnnotationRow, Change, ImageRow, Kind, block_bytes, node_id, node_pk
+from pictofs.errors import NotFound, Stale
+from pictofs.mirror import facts, revalidate
+from pictofs.mirror.access import Membership
+from pictofs.mirror.listing import Listings
+from pictofs.mirror.plan import Fetch
+from pictofs.mirror.renamed import ask_by_name
+from pictofs.mirror.singleflight import SingleFlight
+from pictofs.mirror.transfer import Progress
+from pictofs.mirror.writer import Block, Writer
+
+# What B and C give for an image without annotations, as the mount shows it.
+EMPTY_BODY = b'{\n  "annotations": []\n}\n'
+
+
+class Annotations:
+    """Fetches and keeps bodies. `push` tells the mounts of a body that changed.
+
+    `doubt` is told of a dataset whose listing turned out untrue.
+    """
+
+    def __init__(
+        self,
+        reader: CatalogReader,
+        catalog: Catalog,
+        writer: Writer,
+        flights: SingleFlight,
+        listings: Listings,
+        push: Callable[[Change], None],
+        doubt: Callable[[Membership, int], None],
+        *,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._reader = reader
+        self._catalog = catalog
+        self._writer = writer
+        self._flights = flights
+        self._listings = listings
+        self._push = push
+        self._doubt = doubt
+        self._wall_ns = wall_ns
+
+    async def fetched(self, member: Membership, image: int, *, background: bool = False) -> AnnotationRow:
+        """The current version of an image's annotation, just fetched (or known to be empty) and stored.
+
+        `background`: a body is known and only its age is in doubt: the budget's reserve is not for this.
+        """
+        row = self._reader.image(image)
+        if row is None or not row.directory:
+            raise Stale("this image is no longer known: list its directory again")
+        asked_ns = self._wall_ns()
+        body = await self._body(member, row, background)
+        version = hashlib.sha256(body).hexdigest()[:32]
+        annotation, change = await self._writer.run(
+            lambda: self._catalog.put_annotation(image, version, len(body), asked_ns)
+        )
+        await self._store(node_id(annotation.pk, Kind.ANNOTATION), body)
+        self._push(change)
+        return annotation
+
+    async def bring(
+        self, member: Membership, fetch: Fetch, progress: Progress, nearly: Callable[[], None]
+    ) -> None:
+        """Makes the body of an annotation present. Stale when it is another version by now."""
+        row = self._reader.annotation(node_pk(fetch.node))
+        image = self._reader.image_of_annotation(node_pk(fetch.node))
+        if row is None or image is None or row.superseded or not image.directory:
+            raise Stale("this version of an annotation was replaced and is not on disk: open it again")
+        current: AnnotationRow = await self._flights.join(
+            ("annotation", image.ino), lambda flight: self.fetched(member, image.pk)
+        )
+        if current.pk != row.pk:
+            raise Stale(f"the annotation of {image.file_name} was replaced by another version: open it again")
+
+    async def _body(self, member: Membership, row: ImageRow, background: bool) -> bytes:
+        if revalidate.known_empty(row, member.access.dialect):
+            return EMPTY_BODY
+        image = facts.to_image(row, self._reader.directory(row.directory))
+
+        def body(client: Client, meant: Dataset) -> bytes:
+            return client.annotations.get(meant, image)
+
+        try:
+            return await ask_by_name(
+                self._reader, self._listings.renew, member, row.dataset, body, background=background
+            )
+        except NotFound as error:
+            self._doubt(member, row.dataset)
+            raise Stale(f"the annotation of {row.file_name} is gone: list its directory again") from error
+
+    async def _store(self, node: int, body: bytes) -> None:
+        step = block_bytes(Kind.ANNOTATION)
+        for block, at in enumerate(range(0, len(body), step)):
+            piece = body if len(body) <= step else body[at : at + step]
+            await self._writer.store(Block(node, block, piece, google_crc32c.value(piece)))

@@ -1,0 +1,150 @@
+"""Commands over the link: status, refresh, pin, unpin, reload, advise.
+
+    status   {}                  what this process knows of interfaces.md's status.json
+    refresh  {"nodes": […]}      looks at each as if nothing known were fresh → {"refreshed": n}
+    pin      {"nodes": […]}      keeps what is below them from eviction → {"pinned": [every pin]}
+    unpin    {"nodes": […]}      takes pins away → {"pinned": [every pin left]}
+    reload   {}                  forgets backoffs and tries the service now → {"tried": n}
+    advise   {"nodes": […]}      the order in which files will be read, kept until the next → {"advised": n}
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pictofs.catalog import Catalog, CatalogReader
+from pictofs.errors import UsageError
+from pictofs.mirror.access import Membership
+from pictofs.mirror.attach import Register
+from pictofs.mirror.fetch import Fetcher
+from pictofs.mirror.locate import place
+from pictofs.mirror.looks import Looks
+from pictofs.mirror.policy import Limits
+from pictofs.mirror.singleflight import Progress
+from pictofs.mirror.troubles import Troubles
+from pictofs.mirror.writer import Writer
+
+ADVICE_LIMIT_NODES = 10_000_000
+
+
+class Control:
+    """Answers commands. `carried` gives (requests, bytes) of all storage transfers so far."""
+
+    def __init__(
+        self,
+        reader: CatalogReader,
+        catalog: Catalog,
+        writer: Writer,
+        register: Register,
+        looks: Looks,
+        fetcher: Fetcher,
+        limits: Limits,
+        cache_dir: str,
+        troubles: Troubles,
+        carried: Callable[[], tuple[int, int]],
+    ) -> None:
+        self._reader = reader
+        self._catalog = catalog
+        self._writer = writer
+        self._register = register
+        self._looks = looks
+        self._fetcher = fetcher
+        self._limits = limits
+        self._cache_dir = cache_dir
+        self._troubles = troubles
+        self._carried = carried
+        # What look-ahead goes by; one order at a time, since one epoch runs at a time.
+        self.advice: Sequence[int] = ()
+
+    async def answer(
+        self, members: Sequence[Membership], verb: str, arguments: dict[str, Any], moved: Progress
+    ) -> dict[str, Any]:
+        """What to tell. UsageError for a verb or an argument that makes no sense; else as the work fails."""
+        match verb:
+            case "status":
+                return self._status(members)
+            case "refresh":
+                return await self._refresh(members, _nodes(arguments), moved)
+            case "pin":
+                return await self._pins(_nodes(arguments), self._catalog.pin)
+            case "unpin":
+                return await self._pins(_nodes(arguments), self._catalog.unpin)
+            case "reload":
+                return self._reload(members)
+            case "advise":
+                self.advice = _nodes(arguments)
+                return {"advised": len(self.advice)}
+        raise UsageError(f"the fetching process knows no command {verb!r}")
+
+    def _status(self, members: Sequence[Membership]) -> dict[str, Any]:
+        size_bytes, files = self._reader.block_totals()
+        requests, received_bytes = self._carried()
+        budgets = [budget for member in members if (budget := member.access.client.budget)]
+        tightest = min(budgets, key=lambda budget: budget.remaining, default=None)
+        return {
+            "pids": {"fetching": os.getpid()},
+            "dialect": next((member.access.dialect for member in members if member.access.dialect), ""),
+            "online": all(member.access.standing.online for member in members),
+            "refused": any(member.access.standing.refused for member in members),
+            "requests": {"api": self._register.api_requests, "storage": requests},
+            "bytes_fetched": received_bytes,
+            "cache": {
+                "dir": self._cache_dir,
+                "bytes": size_bytes,
+                "limit": self._limits.cache_size_bytes,
+                "files": files,
+            },
+            "budget": {
+                "limit": tightest.limit if tightest else None,
+                "remaining": tightest.remaining if tightest else None,
+                "reset": tightest.reset_s if tightest else None,
+            },
+            "queue": self._fetcher.counts(),
+            "datasets": [
+                {"name": count.file_name, "images": count.images, "cached": count.cached}
+                for member in members
+                for count in self._reader.image_counts(member.organization)
+            ],
+            "errors": self._troubles.recent(),
+        }
+
+    async def _refresh(
+        self, members: Sequence[Membership], nodes: Sequence[int], moved: Progress
+    ) -> dict[str, Any]:
+        of_organization = {member.organization: member for member in members}
+        refreshed = 0
+        for node in nodes:
+            where = place(self._reader, node)
+            member = of_organization.get(where.organization) if where else None
+            if where is None or member is None:
+                raise UsageError("what is to be refreshed is not served by a mount of this cache directory")
+            await self._looks.look(member, node, force=True, moved=moved)
+            refreshed += 1
+            moved()
+        return {"refreshed": refreshed}
+
+    async def _pins(self, nodes: Sequence[int], put: Callable[[int], None]) -> dict[str, Any]:
+        def write() -> list[int]:
+            for node in nodes:
+                put(node)
+            return self._catalog.pinned()
+
+        return {"pinned": await self._writer.run(write)}
+
+    def _reload(self, members: Sequence[Membership]) -> dict[str, Any]:
+        self._looks.forget_setbacks()
+        accesses = {id(member.access): member.access for member in members}
+        for access in accesses.values():
+            access.retry_now()
+        return {"tried": len(accesses)}
+
+
+def _nodes(arguments: dict[str, Any]) -> list[int]:
+    nodes = arguments.get("nodes")
+    if not isinstance(nodes, list) or not all(isinstance(node, int) for node in nodes):
+        raise UsageError("a list of nodes is missing")
+    if len(nodes) > ADVICE_LIMIT_NODES:
+        raise UsageError(f"more than {ADVICE_LIMIT_NODES} nodes at once")
+    return nodes

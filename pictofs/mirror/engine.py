@@ -1,0 +1,275 @@
+"""The parts of the fetching process, joined; what runs between requests; and the order in which it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+
+from pictofs.api import Client
+from pictofs.catalog import Catalog, CatalogReader
+from pictofs.catalog.connected import MARK
+from pictofs.catalog.model import BlockRow, Change, Kind, block_bytes, node_kind
+from pictofs.link import Server
+from pictofs.link.messages import Account, Read
+from pictofs.mirror import directory
+from pictofs.mirror.access import Access, Membership
+from pictofs.mirror.annotations import Annotations
+from pictofs.mirror.attach import Register
+from pictofs.mirror.calls import Calls
+from pictofs.mirror.control import Control
+from pictofs.mirror.dispatch import Dispatch
+from pictofs.mirror.exports import Exports
+from pictofs.mirror.fetch import Fetcher, Source
+from pictofs.mirror.images import Images
+from pictofs.mirror.listing import Listings
+from pictofs.mirror.looks import Looks
+from pictofs.mirror.plan import Fetch
+from pictofs.mirror.policy import Limits, Policy
+from pictofs.mirror.room import Room
+from pictofs.mirror.singleflight import SingleFlight
+from pictofs.mirror.transfer import Carrier, Courier
+from pictofs.mirror.troubles import Troubles
+from pictofs.mirror.writer import Block, Writer
+from pictofs.storage import Transfers
+from pictofs.store import Store
+
+_log = logging.getLogger(__name__)
+IDLE_S = 5.0           # after the last mount has gone: one that is mounted again at once finds us
+FIRST_MOUNT_S = 60.0   # for the mount that had us started
+DRAIN_S = 20.0         # for what is under way when a newer mount asks us to hand over
+HOUSEKEEPING_S = 1.0
+TOUCHES = 4096         # blocks seen by readers before they are written down
+
+
+class Engine:
+    """Everything of one cache directory, whose lock the caller holds. One event loop.
+
+    `make_client` and `make_carrier` are for tests; `ended` is set when the process should end.
+    """
+
+    def __init__(
+        self,
+        cache_dir: str,
+        limits: Limits,
+        *,
+        idle_s: float = IDLE_S,
+        make_client: Callable[[Account, Policy], Client] | None = None,
+        make_carrier: Callable[[Limits, Policy], Carrier] | None = None,
+    ) -> None:
+        self._cache_dir = cache_dir
+        self._limits = limits
+        self._idle_s = idle_s
+        self._make_client = make_client or client_of
+        self._make_carrier = make_carrier or carrier_of
+        self._couriers: dict[tuple[str | None, str | None], Courier] = {}
+        self._touched: set[Fetch] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._idle: asyncio.TimerHandle | None = None
+        self.troubles = Troubles()
+        self.ended = asyncio.Event()
+        self.exit_code = 0
+
+    async def start(self) -> None:
+        """Opens what is on disk and listens. CacheUnusable or OSError when it cannot."""
+        self.calls = Calls()
+        self.calls.start()
+        self.writer = Writer(self._keep)
+        self.writer.start()
+        await self.writer.run(self._open)
+        self.reader = CatalogReader.open(self._catalog.path)
+        self._join()
+        self.server = Server(os.path.join(self._cache_dir, directory.SOCKET), self.dispatch)
+        await self.server.start()
+        self._tasks = [
+            asyncio.ensure_future(self.dispatch.watch()),
+            asyncio.ensure_future(self._keep_house()),
+        ]
+        self._end_in(FIRST_MOUNT_S)
+
+    async def stop(self) -> None:
+        """Ends in order: nobody new, no waits, no transfers, the last writes, the files."""
+        self.server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._idle is not None:
+            self._idle.cancel()
+        await self.dispatch.stop()
+        await self.fetcher.stop()
+        await self.looks.stop()
+        await self.flights.stop()
+        for access in self.register.accesses:
+            await access.close()
+        for courier in self._couriers.values():
+            courier.stop()
+        self.calls.stop()
+        await self.writer.run(self._close)
+        await self.writer.stop()
+        self.reader.close()
+
+    # in the writer's thread
+
+    def _open(self) -> None:
+        self._catalog = Catalog.open(os.path.join(self._cache_dir, directory.CATALOG))
+        self._store = Store(
+            self._cache_dir,
+            limit_bytes=self._limits.cache_size_bytes,
+            min_free_bytes=self._limits.min_free_bytes,
+            eviction=self._limits.eviction,
+        )
+        self._store.open()
+        boot = self._catalog.boot_index(directory.boot_id())
+        self._room = Room(self._cache_dir, self._catalog, self._store, boot)
+        self._room.open()
+
+    def _close(self) -> None:
+        self._store.close()
+        self._catalog.close()
+
+    def _keep(self, blocks: Sequence[Block]) -> list[BlockRow | BaseException]:
+        return self._room.keep(blocks)
+
+    # in the event loop
+
+    def _join(self) -> None:
+        reader, catalog, writer, troubles = self.reader, self._catalog, self.writer, self.troubles
+        self.flights = SingleFlight()
+
+        def push(change: Change) -> None:
+            self.dispatch.push(change)
+
+        def doubt(member: Membership, dataset: int) -> None:
+            self.looks.doubt(member, dataset)
+
+        listings = Listings(reader, catalog, writer, self.flights, push, troubles)
+        images = Images(
+            reader, catalog, writer, self.flights, listings, self._courier, push, doubt, troubles
+        )
+        annotations = Annotations(reader, catalog, writer, self.flights, listings, push, doubt)
+        exports = Exports(
+            reader, catalog, writer, self.flights, listings, self._courier, push, self._room.forget
+        )
+        self.looks = Looks(reader, self.flights, listings, images, annotations, exports)
+        sources: dict[Kind, Source] = {
+            Kind.IMAGE: images,
+            Kind.ANNOTATION: annotations,
+            Kind.EXPORT: exports,
+        }
+
+        async def recheck(fetch: Fetch) -> bool:
+            return await writer.run(lambda: self._room.recheck(fetch))
+
+        self.fetcher = Fetcher(reader, sources, recheck, jobs=self._limits.transfers)
+        self.register = Register(
+            reader, catalog, writer, self._limits, self._cache_dir, self._access
+        )
+        control = Control(
+            reader,
+            catalog,
+            writer,
+            self.register,
+            self.looks,
+            self.fetcher,
+            self._limits,
+            self._cache_dir,
+            troubles,
+            self._carried,
+        )
+        self.dispatch = Dispatch(
+            reader,
+            self.register,
+            self.looks,
+            self.fetcher,
+            control,
+            troubles,
+            self._read,
+            self._is_idle,
+            self._drain,
+        )
+
+    def _access(self, account: Account, policy: Policy) -> Access:
+        client = self._make_client(account, policy)
+        return Access(client, self.calls, policy, self.troubles, self.dispatch.standing)
+
+    def _courier(self, member: Membership) -> Courier:
+        """Transfers by the certificates and proxy of a mount; nearly always one for all."""
+        key = (member.policy.ca_file, member.policy.proxy)
+        courier = self._couriers.get(key)
+        if courier is None:
+            courier = self._couriers[key] = Courier(self._make_carrier(self._limits, member.policy))
+            courier.start()
+        return courier
+
+    def _carried(self) -> tuple[int, int]:
+        couriers = self._couriers.values()
+        return sum(c.requests for c in couriers), sum(c.bytes_received for c in couriers)
+
+    def _read(self, message: Read) -> None:
+        """A reader was seen on what is present: for `lru`. Look-ahead would learn its patterns here."""
+        if self._limits.eviction != "lru" or message.size_bytes <= 0:
+            return
+        step = block_bytes(node_kind(message.node))
+        last = (message.offset + message.size_bytes - 1) // step
+        self._touched.update(Fetch(message.node, block) for block in range(message.offset // step, last + 1))
+
+    async def _keep_house(self) -> None:
+        mark = self._catalog.path + MARK
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            touched, self._touched = self._touched, set()
+            if touched:
+                await self.writer.run(lambda touched=touched: self._room.touch(touched))  # type: ignore[misc]
+            await self.writer.run(self._room.sweep_spill)
+            if os.path.exists(mark):
+                _log.error("the catalog is damaged: this process ends, and the next begins it anew")
+                self.exit_code = 1
+                self.ended.set()
+
+    def _is_idle(self, idle: bool) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        if idle:
+            self._end_in(self._idle_s)
+
+    def _end_in(self, wait_s: float) -> None:
+        self._idle = asyncio.get_running_loop().call_later(wait_s, self.ended.set)
+
+    def _drain(self) -> None:
+        """A newer mount wants another process here: nobody new, and an end when nobody waits."""
+        _log.info("a newer mount takes over: this process ends when nobody waits any more")
+        self.server.stop_listening()
+        self._tasks.append(asyncio.ensure_future(self._drained()))
+
+    async def _drained(self) -> None:
+        deadline_s = time.monotonic() + DRAIN_S
+        await asyncio.sleep(HOUSEKEEPING_S)
+        while self.dispatch.busy and time.monotonic() < deadline_s:
+            await asyncio.sleep(HOUSEKEEPING_S / 10)
+        self.ended.set()
+
+
+def client_of(account: Account, policy: Policy) -> Client:
+    """The API under an account's key."""
+    return Client(
+        account.base_url,
+        lambda: account.api_key,
+        dialect=account.dialect or "auto",
+        timeout_s=policy.timeout_s,
+        ca_file=policy.ca_file,
+        proxy=policy.proxy,
+    )
+
+
+def carrier_of(limits: Limits, policy: Policy) -> Carrier:
+    """Storage transfers within the limits of the cache directory."""
+    return Transfers(
+        connections=limits.transfers,
+        timeout_s=policy.timeout_s,
+        ca_file=policy.ca_file,
+        proxy=policy.proxy,
+        bandwidth_bytes_s=limits.bandwidth_bytes_s,
+    )

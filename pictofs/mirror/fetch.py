@@ -1,0 +1,273 @@
+"""Fetching: every wanted block once, the urgent first, for as many claims as there are.
+
+A `Want` becomes a claim on the blocks that are not present. A block wanted by several is one flight; it is
+promoted when somebody more urgent joins, and given up when nobody waits any more, unless its bytes are
+nearly here. `plan` decides which flights start; this module starts them and tells how they end.
+
+Flights of one organization share lanes, so that one whose service is slow takes no slot of another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pictofs.catalog import CatalogReader
+from pictofs.catalog.model import Kind, node_kind
+from pictofs.errors import KeyRefused, PictofsError, TransferError, Unreachable, UsageError
+from pictofs.link.messages import Priority, Want
+from pictofs.mirror import availability
+from pictofs.mirror.access import Membership
+from pictofs.mirror.plan import API_JOBS, Fetch, Lane, blocks, lane, plan
+from pictofs.mirror.transfer import Progress
+
+_log = logging.getLogger(__name__)
+# More blocks than this in one Want are a mistake: 64 GiB of media.
+WANT_LIMIT_BLOCKS = 8192
+
+Ended = Callable[[PictofsError | None], None]
+
+
+class Source(Protocol):
+    """Where the blocks of one kind of node come from."""
+
+    async def bring(
+        self, member: Membership, fetch: Fetch, progress: Progress, nearly: Callable[[], None]
+    ) -> None:
+        """Makes the block present in store and catalog; `nearly` once its bytes are here. PictofsError."""
+
+
+@dataclass(eq=False, slots=True)
+class Claim:
+    """One Want that waits: what is still missing, and whom to tell."""
+
+    member: Membership
+    missing: set[Fetch]
+    priority: Priority
+    ended: Ended
+    moved: Callable[[], None]
+
+
+@dataclass(eq=False, slots=True)
+class _Flight:
+    """One block on its way."""
+
+    fetch: Fetch
+    lost: bool                       # what is on disk is to be verified first
+    priority: Priority
+    claims: set[Claim] = field(default_factory=set)
+    task: asyncio.Task[None] | None = None
+    nearly: bool = False
+
+
+class _Queue:
+    """The flights of one lane of one organization: waiting by priority, and how many run."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self.waiting: dict[Priority, dict[Fetch, None]] = {priority: {} for priority in Priority}
+        self.running: Counter[Priority] = Counter()
+
+
+class Fetcher:
+    """The flights of all organizations. Lives in one event loop.
+
+    `recheck` verifies a block of the store and makes it trusted again, or drops it and answers False.
+    """
+
+    def __init__(
+        self,
+        reader: CatalogReader,
+        sources: Mapping[Kind, Source],
+        recheck: Callable[[Fetch], Awaitable[bool]],
+        *,
+        jobs: int,
+    ) -> None:
+        self._reader = reader
+        self._sources = sources
+        self._recheck = recheck
+        self._jobs = jobs
+        self._flights: dict[Fetch, _Flight] = {}
+        self._queues: dict[tuple[int, Lane], _Queue] = {}
+
+    def want(
+        self, member: Membership, want: Want, ended: Ended, moved: Callable[[], None]
+    ) -> Claim | None:
+        """Begins what `want` lacks; None when nothing is lacking or it makes no sense.
+
+        `ended` is called exactly once unless the claim is cancelled, in the second case before this returns.
+        """
+        try:
+            missing = self._missing(want)
+        except PictofsError as error:
+            ended(error)
+            return None
+        if not missing:
+            ended(None)
+            return None
+        priority = Priority(want.priority)
+        claim = Claim(member, set(missing), priority, ended, moved)
+        for fetch in missing:
+            self._board(claim, fetch, want.lost)
+        for chosen in {self._queue_of(member, fetch): None for fetch in missing}:
+            self._start(chosen)
+        return claim
+
+    def cancel(self, claim: Claim) -> None:
+        """Nobody waits for this claim any more; it is told nothing."""
+        for fetch in claim.missing:
+            flight = self._flights.get(fetch)
+            if flight is None:
+                continue
+            flight.claims.discard(claim)
+            if flight.claims:
+                continue
+            if flight.task is None:
+                self._drop_waiting(claim.member, flight)
+            elif not flight.nearly:
+                flight.task.cancel()
+        claim.missing.clear()
+
+    def counts(self) -> dict[str, int]:
+        """How many blocks wait or are on their way, by priority, as status.json names them."""
+        counts: Counter[Priority] = Counter(flight.priority for flight in self._flights.values())
+        return {priority.name.lower(): counts[priority] for priority in Priority}
+
+    async def stop(self) -> None:
+        """Cancels every flight and waits for the end; claims are told nothing."""
+        tasks = [flight.task for flight in self._flights.values() if flight.task]
+        self._flights.clear()
+        self._queues.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _missing(self, want: Want) -> list[Fetch]:
+        kind = _kind(want.node)
+        if kind not in self._sources or not 0 <= want.first <= want.last:
+            raise UsageError(f"node {want.node} has no blocks {want.first} to {want.last}")
+        if want.last - want.first >= WANT_LIMIT_BLOCKS:
+            raise UsageError(f"more than {WANT_LIMIT_BLOCKS} blocks are wanted at once")
+        return [
+            Fetch(want.node, block)
+            for block in blocks(kind, self._reader.size_bytes(want.node), want.first, want.last)
+            if want.lost or self._reader.block(want.node, block) is None
+        ]
+
+    def _board(self, claim: Claim, fetch: Fetch, lost: bool) -> None:
+        flight = self._flights.get(fetch)
+        if flight is None:
+            flight = self._flights[fetch] = _Flight(fetch, lost, claim.priority)
+            self._queue_of(claim.member, fetch).waiting[claim.priority][fetch] = None
+        elif claim.priority < flight.priority:
+            queue = self._queue_of(claim.member, fetch)
+            if flight.task is None:
+                queue.waiting[flight.priority].pop(fetch, None)
+                queue.waiting[claim.priority][fetch] = None
+            else:
+                queue.running[flight.priority] -= 1
+                queue.running[claim.priority] += 1
+            flight.priority = claim.priority
+        flight.claims.add(claim)
+
+    def _queue_of(self, member: Membership, fetch: Fetch) -> _Queue:
+        which = lane(fetch.node)
+        key = (member.organization, which)
+        if key not in self._queues:
+            self._queues[key] = _Queue(API_JOBS if which is Lane.API else self._jobs)
+        return self._queues[key]
+
+    def _start(self, queue: _Queue) -> None:
+        for fetch in plan(queue.waiting, queue.running, queue.jobs):
+            flight = self._flights[fetch]
+            del queue.waiting[flight.priority][fetch]
+            member = min(flight.claims, key=lambda claim: claim.priority).member
+            queue.running[flight.priority] += 1
+            flight.task = asyncio.ensure_future(self._fly(member, flight))
+            flight.task.add_done_callback(
+                lambda task, flight=flight, member=member: self._landed(queue, member, flight, task)  # type: ignore[misc]
+            )
+
+    async def _fly(self, member: Membership, flight: _Flight) -> None:
+        if flight.lost and await self._recheck(flight.fetch):
+            return
+        standing = member.access.standing
+        if member.policy.offline == "on" or (
+            standing.refused
+            and not availability.in_grace(standing, member.policy.auth_grace_s, member.clock())
+        ):
+            raise availability.failure(standing, member.policy.offline)
+
+        def progressed(size_bytes: int) -> None:
+            for claim in tuple(flight.claims):
+                claim.moved()
+
+        def nearly() -> None:
+            flight.nearly = True
+
+        await self._sources[_kind(flight.fetch.node)].bring(member, flight.fetch, progressed, nearly)
+
+    def _landed(self, queue: _Queue, member: Membership, flight: _Flight, task: asyncio.Task[None]) -> None:
+        queue.running[flight.priority] -= 1
+        if self._flights.get(flight.fetch) is not flight:
+            return  # stopped
+        error = _error_of(task)
+        again = self._others(member, flight, error)
+        del self._flights[flight.fetch]
+        for claim in flight.claims - again:
+            claim.missing.discard(flight.fetch)
+            if error is not None:
+                self.cancel(claim)
+                claim.ended(error)
+            elif not claim.missing:
+                claim.ended(None)
+        for claim in again:
+            self._board(claim, flight.fetch, False)
+        self._start(queue)
+
+    def _others(self, member: Membership, flight: _Flight, error: PictofsError | None) -> set[Claim]:
+        """The claims that a failure does not concern: those with another key, or that may ask the network.
+
+        A flight that was cancelled has claims only if they came in that very moment: they begin anew.
+        """
+        if isinstance(error, _Cancelled):
+            return set(flight.claims)
+        if isinstance(error, KeyRefused | Unreachable):
+            mine = (member.access, member.policy.offline)
+            return {
+                claim
+                for claim in flight.claims
+                if (claim.member.access, claim.member.policy.offline) != mine
+            }
+        return set()
+
+    def _drop_waiting(self, member: Membership, flight: _Flight) -> None:
+        self._queue_of(member, flight.fetch).waiting[flight.priority].pop(flight.fetch, None)
+        del self._flights[flight.fetch]
+
+
+class _Cancelled(PictofsError):
+    """A flight was given up."""
+
+
+def _error_of(task: asyncio.Task[None]) -> PictofsError | None:
+    if task.cancelled():
+        return _Cancelled("given up")
+    error = task.exception()
+    if error is None or isinstance(error, PictofsError):
+        return error
+    _log.error("a fetch failed in a way it should not", exc_info=error)
+    return TransferError("the fetching process met an unexpected error; its log has the details")
+
+
+def _kind(node: int) -> Kind:
+    try:
+        return node_kind(node)
+    except ValueError:
+        return Kind.CONTROL  # no source has it
+
+

@@ -1,0 +1,248 @@
+"""Images: their sizes and their bytes, by signed URL, and where no batch reaches through the API.
+
+A URL that the storage host refuses is replaced once. Bytes that turn out to be of another version are kept
+under that version's node and the reader of the old one gets ESTALE; see `versions`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pictofs.api import Client, Dataset, Links
+from pictofs.catalog import Catalog, CatalogReader
+from pictofs.catalog.model import Change, DatasetRow, ImageRow, Kind, block_bytes, node_pk
+from pictofs.errors import NotFound, ObjectChanged, ObjectGone, Stale, TransferError, UrlExpired, UsageError
+from pictofs.mirror import facts, versions
+from pictofs.mirror.access import Membership
+from pictofs.mirror.links import BATCH_LIMIT, Scope, Signed
+from pictofs.mirror.listing import Listings
+from pictofs.mirror.plan import Extent, Fetch, extent, length
+from pictofs.mirror.renamed import ask_by_name
+from pictofs.mirror.singleflight import SingleFlight
+from pictofs.mirror.transfer import Courier, Progress
+from pictofs.mirror.troubles import Troubles
+from pictofs.mirror.versions import Seen, Settled
+from pictofs.mirror.writer import Block, Writer
+from pictofs.storage import Get, Got
+
+_log = logging.getLogger(__name__)
+# An object that comes whole through the API is held in memory; a larger one needs a signed URL.
+API_OBJECT_LIMIT_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    """Bytes of an image, however they came."""
+
+    body: bytes | memoryview
+    first: int
+    seen: Seen
+    crc32c: int | None     # of `body`, where it was computed on the way
+
+
+class Images:
+    """Sizes and bytes of images. `doubt` is told of a dataset whose listing turned out untrue."""
+
+    def __init__(
+        self,
+        reader: CatalogReader,
+        catalog: Catalog,
+        writer: Writer,
+        flights: SingleFlight,
+        listings: Listings,
+        courier: Callable[[Membership], Courier],
+        push: Callable[[Change], None],
+        doubt: Callable[[Membership, int], None],
+        troubles: Troubles,
+        *,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._reader = reader
+        self._catalog = catalog
+        self._writer = writer
+        self._flights = flights
+        self._listings = listings
+        self._courier = courier
+        self._push = push
+        self._doubt = doubt
+        self._troubles = troubles
+        self._wall_ns = wall_ns
+
+    async def measured(self, member: Membership, image: int) -> None:
+        """Learns the size of an image that the listing gave none, from one byte of it."""
+        row, dataset = self._rows(image)
+        arrived = await self._arrive(member, dataset, row, Extent(0, 0), None)
+        settled = await self._settle(image, arrived.seen)
+        if settled.stale:
+            raise Stale(f"{row.file_name} changed while it was looked at: look again")
+
+    async def bring(
+        self, member: Membership, fetch: Fetch, progress: Progress, nearly: Callable[[], None]
+    ) -> None:
+        """Makes a block of an image present. Stale when the node's version is no longer to be had."""
+        image = node_pk(fetch.node)
+        row, dataset = self._rows(image)
+        if not row.directory:
+            raise Stale(f"this version of {row.file_name} was replaced and is not on disk: open it again")
+        wanted = extent(Kind.IMAGE, row.size_bytes, fetch.block)
+        try:
+            arrived = await self._arrive(member, dataset, row, wanted, progress)
+        except ObjectChanged:
+            await self._replaced(member, dataset, row)
+            raise
+        except ObjectGone:
+            self._doubt(member, dataset.pk)
+            raise
+        nearly()
+        settled = Settled(fetch.node, False, Change())
+        current = self._reader.image(image)
+        known = current is not None and bool(current.directory) and current.size_bytes is not None
+        if not known or current is None or not (
+            versions.same(current.size_bytes, current.generation, arrived.seen)
+            and not versions.needs_truth(current, arrived.seen)
+        ):
+            settled = await self._settle(image, arrived.seen)
+        if settled.node:
+            await self._store(settled.node, arrived, None if settled.stale else fetch.block)
+        if settled.stale:
+            raise Stale(f"{row.file_name} was replaced by another version: open it again")
+
+    async def _replaced(self, member: Membership, dataset: DatasetRow, row: ImageRow) -> None:
+        """The stored object is not of this version: one byte of it, held to nothing, tells what it is now."""
+        anything = dataclasses.replace(row, size_bytes=None, generation="")
+        arrived = await self._arrive(member, dataset, anything, Extent(0, 0), None)
+        await self._settle(row.pk, arrived.seen)
+
+    def _rows(self, image: int) -> tuple[ImageRow, DatasetRow]:
+        row = self._reader.image(image)
+        dataset = self._reader.dataset(row.dataset) if row else None
+        if row is None or dataset is None:
+            raise Stale("this image is no longer known: list its directory again")
+        return row, dataset
+
+    async def _settle(self, image: int, seen: Seen) -> Settled:
+        settled = await self._writer.run(lambda: versions.settle_image(self._catalog, image, seen))
+        self._push(settled.change)
+        return settled
+
+    async def _store(self, node: int, arrived: _Arrived, wanted: int | None) -> None:
+        """Stores every block that `arrived` holds whole; TransferError when `wanted` is not among them."""
+        step = block_bytes(Kind.IMAGE)
+        end = arrived.first + len(arrived.body)
+        stored = False
+        block = -(-arrived.first // step)
+        while True:
+            size_bytes = length(Kind.IMAGE, arrived.seen.size_bytes, block)
+            at = block * step - arrived.first
+            if not size_bytes or at + size_bytes > len(arrived.body):
+                break
+            piece, crc32c = arrived.body, arrived.crc32c
+            if size_bytes != len(arrived.body):
+                piece, crc32c = memoryview(arrived.body)[at : at + size_bytes], None
+            if crc32c is None:
+                crc32c = versions.crc32c(piece)
+            await self._writer.store(Block(node, block, piece, crc32c))
+            stored = stored or block == wanted
+            block += 1
+        if wanted is not None and not stored:
+            raise TransferError(f"bytes {arrived.first} to {end} came where block {wanted} was asked for")
+
+    async def _arrive(
+        self,
+        member: Membership,
+        dataset: DatasetRow,
+        row: ImageRow,
+        wanted: Extent,
+        progress: Progress | None,
+    ) -> _Arrived:
+        """The bytes, by URL where there is one."""
+        path = self._path(row)
+        signed = await self._link(member, dataset, row, path, None)
+        for _ in range(2):
+            if signed is None:
+                break
+            get = _get(signed.url, wanted, row)
+            try:
+                return _got(await self._courier(member).get(get, progress))
+            except UrlExpired as error:
+                self._troubles.note(str(error))
+                signed = await self._link(member, dataset, row, path, signed)
+        return await self._through_api(member, dataset, row, wanted)
+
+    async def _through_api(
+        self, member: Membership, dataset: DatasetRow, row: ImageRow, wanted: Extent
+    ) -> _Arrived:
+        """One API request; all blocks at once, since the route tells no generation to hold them together."""
+        if (row.size_bytes or 0) > API_OBJECT_LIMIT_BYTES:
+            raise TransferError(f"{row.file_name} is too large to fetch without a signed URL")
+        image = facts.to_image(row, self._reader.directory(row.directory))
+        first, last = (0, 0) if wanted == Extent(0, 0) else (None, None)
+        try:
+            body, total_bytes = await member.ask(lambda client: client.images.read(image, first, last))
+        except NotFound as error:
+            self._doubt(member, dataset.pk)
+            raise Stale(f"{row.file_name} is gone: list its directory again") from error
+        except UsageError as error:  # a dialect whose batches hold everything, but not this
+            self._doubt(member, dataset.pk)
+            raise Stale(f"there is no URL for {row.file_name}: list its directory again") from error
+        if first is None and total_bytes != len(body):
+            raise TransferError(f"{row.file_name}: {len(body)} bytes came where {total_bytes} were promised")
+        return _Arrived(body, 0, Seen(total_bytes), None)
+
+    async def _link(
+        self,
+        member: Membership,
+        dataset: DatasetRow,
+        row: ImageRow,
+        path: str,
+        refused: Signed | None,
+    ) -> Signed | None:
+        """A URL that is good now, from the pool or by the batches that may hold it; None where none does."""
+        pool = member.partition.pool
+        if refused is not None:
+            pool.refused(refused)
+        cap = None if member.access.dialect == "a" else BATCH_LIMIT
+        for _ in range(3):  # all; of its status; and once more when a listing came in between
+            signed = pool.url(dataset.pk, row, path)
+            if signed is not None:
+                return signed
+            scope = pool.scope(dataset, row, cap)
+            if scope is None:
+                return None
+            await self._flights.join(
+                ("links", scope), lambda flight, scope=scope: self._batch(member, dataset, scope)  # type: ignore[misc]
+            )
+        return pool.url(dataset.pk, row, path)
+
+    async def _batch(self, member: Membership, dataset: DatasetRow, scope: Scope) -> None:
+        asked_ns = self._wall_ns()
+
+        def sign(client: Client, meant: Dataset) -> Links:
+            return client.datasets.links(meant, mode="images_only", status=scope.status, limit=BATCH_LIMIT)
+
+        links = await ask_by_name(self._reader, self._listings.renew, member, dataset.pk, sign)
+        member.partition.pool.fill(scope, links, asked_ns, whole=not links.capped)
+
+    def _path(self, row: ImageRow) -> str:
+        directory = self._reader.directory(row.directory) if row.directory else None
+        return directory.remote_path if directory else "/"
+
+
+def _get(url: str, wanted: Extent, row: ImageRow) -> Get:
+    """Held to the size and generation that the version has, where they are known."""
+    generation = row.generation if row.generation.isdigit() else None  # else it is an ETag
+    expect_bytes = None
+    if row.size_bytes is not None:
+        last = row.size_bytes - 1 if wanted.last is None else min(wanted.last, row.size_bytes - 1)
+        expect_bytes = max(0, last + 1 - (wanted.first or 0))
+    return Get(url, wanted.first, wanted.last, generation=generation, expect_bytes=expect_bytes)
+
+
+def _got(got: Got) -> _Arrived:
+    seen = Seen(got.total_bytes, got.generation or got.etag, got.md5, got.crc32c_object)
+    return _Arrived(got.body, got.first, seen, got.crc32c)
+

@@ -1,0 +1,198 @@
+"""Signed URLs: a pool by object, filled by the batch, emptied by expiry.
+
+One request signs the images of a whole dataset, or where that is more than the service signs at once, of one
+status of it. What no batch reaches has no URL here; the caller then fetches it through the API, which costs
+a request for each. A URL is used for nine tenths of its life, counted from its arrival: the signer's
+clock need not be ours. One that the storage host refuses all the same takes its whole batch with it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from cachetools import TLRUCache
+
+from pictofs.api import Link, Links
+from pictofs.catalog.model import DatasetRow, ImageRow
+
+BATCH_LIMIT = 10_000
+POOL_URLS = 200_000        # some 150 MB at worst; the least recently used go first
+DEFAULT_LIFE_S = 300.0     # of a URL that says nothing of its expiry
+SHORTEST_LIFE_S = 0.5
+USED_SHARE = 0.9
+# A batch is asked for again after a refusal, but not for every reader of a storage host that refuses all.
+REFUSAL_SPACING_S = 0.5
+THINNED_SPACING_S = 10.0
+
+
+class Scope(NamedTuple):
+    """What one request signs: a dataset's images, those of one status, or one export."""
+
+    kind: str                  # "images" or "export"
+    pk: int
+    status: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A URL that is good now. A secret: the repr does not show it."""
+
+    url: str = field(repr=False)
+    scope: Scope
+    batch: int                 # which batch of that scope brought it
+
+
+@dataclass(slots=True)
+class Batch:
+    """What is known of the last batch of one scope."""
+
+    number: int                # 0 once the storage host refused one of it
+    asked_ns: int              # wall clock, as the catalog's times
+    arrived_s: float
+    until_s: float
+    whole: bool                # it held everything in its scope
+    thinned: bool = False      # the pool was too small to keep all of it
+
+
+def life_s(expires_s: float | None, now_s: float) -> float:
+    """Seconds that a URL just received is good for, both in Unix time by our own clock.
+
+    One that seems expired on arrival is used for a moment all the same: the storage host is the judge.
+    """
+    return DEFAULT_LIFE_S if expires_s is None else max(SHORTEST_LIFE_S, expires_s - now_s)
+
+
+def identity(dataset: int, remote_id: str, directory_path: str | None, filename: str) -> Hashable:
+    """What a link and an image are matched by: the id, else directory (if it is told) and name."""
+    if remote_id:
+        return dataset, remote_id
+    if directory_path is None:
+        return dataset, None, filename
+    return dataset, tuple(part for part in directory_path.split("/") if part), filename
+
+
+def sound(dataset: int, items: Iterable[Link], whole: bool) -> dict[Hashable, str]:
+    """Identity → URL, without those that could be another image's.
+
+    A link with neither id nor directory names an image only where nothing else of the dataset can have that
+    name: in a batch that is whole, and there once.
+    """
+    found: dict[Hashable, str] = {}
+    doubtful: set[Hashable] = set()
+    for link in items:
+        key = identity(dataset, link.id or "", link.directory_path, link.filename)
+        if not link.id and (key in found or (link.directory_path is None and not whole)):
+            doubtful.add(key)
+        found[key] = link.url
+    return {key: url for key, url in found.items() if key not in doubtful}
+
+
+class _Urls(TLRUCache[Hashable, tuple[Signed, float]]):
+    """Tells which batch lost a URL that was still good."""
+
+    def __init__(self, capacity: int, clock: Callable[[], float], lost: Callable[[Scope], None]) -> None:
+        super().__init__(capacity, lambda key, value, now: value[1], timer=clock)
+        self._lost = lost
+
+    def popitem(self) -> tuple[Hashable, tuple[Signed, float]]:
+        item = super().popitem()
+        self._lost(item[1][0].scope)
+        return item
+
+
+class LinkPool:
+    """The URLs of one organization. Lives in one event loop; asks for nothing itself."""
+
+    def __init__(
+        self,
+        *,
+        capacity: int = POOL_URLS,
+        clock: Callable[[], float] = time.monotonic,
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._clock = clock
+        self._wall_s = wall_s
+        self._urls = _Urls(capacity, clock, self._thin)
+        self._batches: dict[Scope, Batch] = {}
+        self._number = 0
+
+    def url(self, dataset: int, image: ImageRow, directory_path: str) -> Signed | None:
+        """The URL of an image, if one is good now."""
+        for key in (
+            identity(dataset, image.remote_id, directory_path, image.remote_name),
+            identity(dataset, "", directory_path, image.remote_name),
+            identity(dataset, "", None, image.remote_name),
+        ):
+            held = self._urls.get(key)
+            if held is not None and self._current(held[0]):
+                return held[0]
+        return None
+
+    def scope(self, dataset: DatasetRow, image: ImageRow, cap: int | None) -> Scope | None:
+        """The batch to ask for next; None where the last ones show that none holds the image.
+
+        `cap` is what one batch holds at most; None where the dialect knows no cap, and then no status either.
+        """
+        everything, of_status = Scope("images", dataset.pk), Scope("images", dataset.pk, image.status)
+        if cap is None or dataset.image_count <= cap or not image.status:
+            if self._worth_asking(everything, dataset):
+                return everything
+            if cap is None or not image.status or self._batches[everything].whole:
+                return None
+        return of_status if self._worth_asking(of_status, dataset) else None
+
+    def fill(self, scope: Scope, links: Links, asked_ns: int, *, whole: bool) -> None:
+        """Takes in a batch that was asked for at `asked_ns`; `whole`: the scope holds no more than it."""
+        now_s, number = self._clock(), self._next()
+        life = life_s(links.expires_s, self._wall_s())
+        until_s = now_s + life * USED_SHARE
+        self._batches[scope] = Batch(number, asked_ns, now_s, until_s, whole)
+        for key, url in sound(scope.pk, links.items, whole and scope.status is None).items():
+            self._urls[key] = (Signed(url, scope, number), until_s)
+
+    def single(self, scope: Scope) -> Signed | None:
+        """The URL that `keep` took in, if it is good now."""
+        held = self._urls.get(scope)
+        return held[0] if held is not None and self._current(held[0]) else None
+
+    def keep(self, scope: Scope, link: Link, expires_s: float | None) -> Signed:
+        """Takes in a single URL (an export's), as a batch of its own."""
+        now_s, number = self._clock(), self._next()
+        until_s = now_s + life_s(expires_s, self._wall_s()) * USED_SHARE
+        self._batches[scope] = Batch(number, 0, now_s, until_s, True)
+        signed = Signed(link.url, scope, number)
+        self._urls[scope] = (signed, until_s)
+        return signed
+
+    def refused(self, signed: Signed) -> None:
+        """The storage host does not take it: nothing of its batch is used any more."""
+        if self._current(signed):
+            self._batches[signed.scope].number = 0
+
+    def _current(self, signed: Signed) -> bool:
+        """False once the batch that brought it was refused or replaced."""
+        batch = self._batches.get(signed.scope)
+        return batch is not None and batch.number == signed.batch
+
+    def _worth_asking(self, scope: Scope, dataset: DatasetRow) -> bool:
+        """False while a batch that is good and younger than the listing has shown that it does not help."""
+        batch = self._batches.get(scope)
+        if batch is None:
+            return True
+        age_s = self._clock() - batch.arrived_s
+        if batch.number == 0:
+            return age_s >= REFUSAL_SPACING_S
+        if batch.thinned and age_s >= THINNED_SPACING_S:
+            return True
+        return self._clock() >= batch.until_s or batch.asked_ns < dataset.listed_ns
+
+    def _thin(self, scope: Scope) -> None:
+        if scope in self._batches:
+            self._batches[scope].thinned = True
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number

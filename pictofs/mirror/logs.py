@@ -1,0 +1,62 @@
+"""Where the fetching process logs: `fetch.log` in the cache directory, and stderr where somebody reads it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import os
+import sys
+import time
+
+FILE = "fetch.log"
+# Two files of this size at most: an operator wants yesterday, not last year.
+FILE_BYTES = 4 << 20
+
+
+class _Text(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s")
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """One object a line; the time is UTC."""
+        second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line = {
+            "time": f"{second}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "name": record.name,
+            "pid": record.process,
+            "what": record.getMessage(),
+        }
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def set_up(cache_dir: str, level: str, form: str) -> None:
+    """Directs this process' log. What cannot be written to is left out: a mount does not fail for its log."""
+    root = logging.getLogger()
+    root.setLevel(getattr(logging, level.upper(), logging.INFO))
+    handlers: list[logging.Handler] = []
+    try:
+        handlers.append(
+            logging.handlers.RotatingFileHandler(
+                os.path.join(cache_dir, FILE), maxBytes=FILE_BYTES, backupCount=1, encoding="utf-8"
+            )
+        )
+    except OSError:
+        pass
+    if not _is_null(sys.stderr):
+        handlers.append(logging.StreamHandler(sys.stderr))
+    for handler in handlers:
+        handler.setFormatter(_Json() if form == "json" else _Text())
+        root.addHandler(handler)
+
+
+def _is_null(stream: object) -> bool:
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), os.stat(os.devnull))  # type: ignore[attr-defined]
+    except (OSError, AttributeError, ValueError):
+        return True

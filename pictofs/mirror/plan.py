@@ -1,0 +1,95 @@
+"""Which blocks are fetched next: pure.
+
+A `Fetch` is one block of one node. It waits in the lane of what it takes (a storage transfer, or a request
+of the budget) under the priority of its most urgent waiter, first come first served. `plan` says which
+of those that wait start now. Look-ahead and fill are priorities like demand: whoever looks ahead adds
+fetches to the same lanes, and demand finds slots that they may not take.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pictofs.catalog.model import Kind, block_bytes, node_kind
+from pictofs.link.messages import Priority
+
+API_JOBS = 8  # as many as there are threads for API calls
+# One slot in four is out of bounds for what nobody waits for.
+RESERVED_SHARE = 4
+
+
+class Lane(enum.Enum):
+    """What a fetch takes."""
+
+    STORAGE = "storage"
+    API = "api"
+
+
+class Fetch(NamedTuple):
+    """One block of one node."""
+
+    node: int
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The bytes of a block: `first` to `last` inclusive, both None for the whole object without a range."""
+
+    first: int | None
+    last: int | None
+
+
+def lane(node: int) -> Lane:
+    """An annotation takes an API request; images and exports take a transfer."""
+    return Lane.API if node_kind(node) is Kind.ANNOTATION else Lane.STORAGE
+
+
+def blocks(kind: Kind, size_bytes: int | None, first: int, last: int) -> range:
+    """Those of blocks `first` to `last` that a file of this size has; of an unknown size all of them."""
+    if size_bytes is None:
+        return range(first, last + 1)
+    count = -(-size_bytes // block_bytes(kind))
+    return range(first, min(last + 1, count))
+
+
+def extent(kind: Kind, size_bytes: int | None, block: int) -> Extent:
+    """What to ask the storage host for. An object that is one block needs no range, and then may be empty."""
+    step = block_bytes(kind)
+    if size_bytes is not None and size_bytes <= step:
+        return Extent(None, None)
+    first = block * step
+    end = first + step if size_bytes is None else min(first + step, size_bytes)
+    return Extent(first, end - 1)
+
+
+def length(kind: Kind, size_bytes: int, block: int) -> int:
+    """How many bytes a block of a file of this size has."""
+    step = block_bytes(kind)
+    return max(0, min(step, size_bytes - block * step))
+
+
+def plan(
+    waiting: Mapping[Priority, Mapping[Fetch, object]], running: Mapping[Priority, int], jobs: int
+) -> list[Fetch]:
+    """The fetches of one lane to start now, in order; `running` are under way, `jobs` is the bound."""
+    background = sum(count for priority, count in running.items() if priority is not Priority.DEMAND)
+    free = jobs - sum(running.values())
+    ceiling = max(1, jobs - max(1, jobs // RESERVED_SHARE))
+    chosen: list[Fetch] = []
+    for priority in Priority:
+        queued = waiting.get(priority)
+        if not queued or len(chosen) >= free:
+            continue
+        for fetch in queued:
+            if len(chosen) >= free:
+                break
+            if priority is not Priority.DEMAND:
+                if background >= ceiling:
+                    break
+                background += 1
+            chosen.append(fetch)
+    return chosen

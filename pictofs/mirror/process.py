@@ -1,0 +1,103 @@
+"""The fetching process as a process: elected, told that it is ready, ended.
+
+It has a session of its own, so that a Ctrl-C in the terminal of the mount that started it is not meant for
+it. It ends by SIGTERM, some seconds after the last mount has gone, or when nobody attaches at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import time
+
+from pictofs.errors import CacheUnusable, PictofsError
+from pictofs.mirror import directory, logs
+from pictofs.mirror.engine import IDLE_S, Engine
+from pictofs.mirror.policy import Limits
+
+_log = logging.getLogger(__name__)
+HELD = "held"
+# Who only looks whether the lock is held has it for an instant.
+ELECTION_TRIES = 4
+ELECTION_PAUSE_S = 0.05
+
+
+def run(
+    cache_dir: str,
+    limits: Limits,
+    ready_fd: int = -1,
+    *,
+    idle_s: float = IDLE_S,
+    log_level: str = "info",
+    log_format: str = "text",
+) -> int:
+    """Serves until the end; returns the exit code.
+
+    One JSON object goes to `ready_fd`, which is then closed: `{"ready": true, "pid": n}` when mounts can
+    connect, `{"error": "held"}` (exit code 0) when another process serves this cache directory, else
+    `{"error": one line, "exit_code": n}`.
+    """
+    try:
+        directory.prepare(cache_dir)
+        election = _elect(cache_dir)
+        if election is None:
+            _tell(ready_fd, {"error": HELD})
+            return 0
+        try:
+            _stand_apart()
+            logs.set_up(cache_dir, log_level, log_format)
+            return asyncio.run(_serve(cache_dir, limits, ready_fd, idle_s))
+        finally:
+            election.release()
+    except PictofsError as error:
+        _log.error("%s", error)
+        _tell(ready_fd, {"error": str(error), "exit_code": error.exit_code})
+        return error.exit_code
+
+
+async def _serve(cache_dir: str, limits: Limits, ready_fd: int, idle_s: float) -> int:
+    engine = Engine(cache_dir, limits, idle_s=idle_s)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, engine.ended.set)
+    try:
+        await engine.start()
+    except OSError as error:
+        raise CacheUnusable(f"cache_dir {cache_dir} cannot be used: {error.strerror or error}") from error
+    _tell(ready_fd, {"ready": True, "pid": os.getpid()})
+    _log.info("fetching for %s", cache_dir)
+    try:
+        await engine.ended.wait()
+    finally:
+        await engine.stop()
+    _log.info("no longer fetching for %s", cache_dir)
+    return engine.exit_code
+
+
+def _elect(cache_dir: str) -> directory.Election | None:
+    for _ in range(ELECTION_TRIES):
+        election = directory.elect(cache_dir)
+        if election is not None:
+            return election
+        time.sleep(ELECTION_PAUSE_S)
+    return None
+
+
+def _stand_apart() -> None:
+    try:
+        os.setsid()
+    except PermissionError:
+        pass  # we lead a group already: whoever started us saw to it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _tell(ready_fd: int, word: dict[str, object]) -> None:
+    if ready_fd < 0:
+        return
+    try:
+        os.write(ready_fd, json.dumps(word).encode())
+        os.close(ready_fd)
+    except OSError:
+        pass  # who started us is gone, or was told already

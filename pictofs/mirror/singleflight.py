@@ -1,0 +1,88 @@
+"""One run of a thing at a time, with any number that wait for it.
+
+A waiter that gives up leaves the run to the others; a run that nobody waits for goes on unless its starter
+chose `abandon`. Progress is told to all who wait at that moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Progress = Callable[[], None]
+
+
+def unheard() -> None:
+    """A progress that nobody listens to."""
+
+
+class Flight:
+    """A run under way."""
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[Any] | None = None
+        self._listeners: dict[int, Progress] = {}
+        self._next = 0
+
+    def listen(self, progress: Progress) -> int:
+        """Tell `progress` from now on; the ticket is for `leave`."""
+        self._next += 1
+        self._listeners[self._next] = progress
+        return self._next
+
+    def leave(self, ticket: int) -> None:
+        """Tell it no more."""
+        self._listeners.pop(ticket, None)
+
+    def moved(self) -> None:
+        """Something has arrived."""
+        for progress in tuple(self._listeners.values()):
+            progress()
+
+
+class SingleFlight:
+    """Runs by key. Lives in one event loop."""
+
+    def __init__(self) -> None:
+        self._flights: dict[Hashable, Flight] = {}
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._flights
+
+    async def join(
+        self, key: Hashable, start: Callable[[Flight], Awaitable[T]], progress: Progress = unheard
+    ) -> T:
+        """The result of the run for `key`, or its exception; started here when none is under way."""
+        flight = self._flights.get(key)
+        if flight is None or flight.task is None:
+            flight = self._flights[key] = Flight()
+            flight.task = asyncio.ensure_future(_run(start, flight))
+            flight.task.add_done_callback(lambda task: self._landed(key, task))
+        ticket = flight.listen(progress)
+        try:
+            await asyncio.wait({flight.task})  # a waiter that is cancelled here cancels nothing else
+            result: T = flight.task.result()
+            return result
+        finally:
+            flight.leave(ticket)
+
+    async def stop(self) -> None:
+        """Cancels every run and waits until all have ended."""
+        tasks = [flight.task for flight in self._flights.values() if flight.task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _landed(self, key: Hashable, task: asyncio.Task[Any]) -> None:
+        self._flights.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # looked at: a failure that nobody waited for is not a warning
+
+
+async def _run(start: Callable[[Flight], Awaitable[T]], flight: Flight) -> T:
+    return await start(flight)

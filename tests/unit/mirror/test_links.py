@@ -1,0 +1,145 @@
+"""The pool of signed URLs, on a clock of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from pictofs.api import Link, Links
+from pictofs.mirror.links import (
+    DEFAULT_LIFE_S,
+    REFUSAL_SPACING_S,
+    THINNED_SPACING_S,
+    LinkPool,
+    Scope,
+    life_s,
+    sound,
+)
+
+from .rows import NOW_NS, dataset, image
+
+WALL_S = NOW_NS / 1e9
+ALL = Scope("images", 1)
+NEW = Scope("images", 1, "new")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def pool(clock: Clock) -> LinkPool:
+    return LinkPool(clock=clock, wall_s=lambda: WALL_S + clock.now_s)
+
+
+def links(*ids: str, life: float | None = 3600.0, clock: Clock | None = None) -> Links:
+    ends = None if life is None else WALL_S + (clock.now_s if clock else 0.0) + life
+    return Links(items=[Link(url=f"http://s/{one}?sig", id=one, filename=f"{one}.jpg") for one in ids], expires_s=ends)
+
+
+def test_a_url_is_found_by_id_and_used_for_nine_tenths_of_its_life(pool: LinkPool, clock: Clock) -> None:
+    pool.fill(ALL, links("i1"), NOW_NS, whole=True)
+    signed = pool.url(1, image(remote_id="i1"), "/")
+    assert signed is not None
+    assert signed.url == "http://s/i1?sig"
+    clock.now_s = 3239
+    assert pool.url(1, image(remote_id="i1"), "/") == signed
+    clock.now_s = 3241
+    assert pool.url(1, image(remote_id="i1"), "/") is None
+    assert pool.scope(dataset(), image(remote_id="i1"), 10_000) == ALL
+
+
+def test_no_repr_shows_a_url(pool: LinkPool) -> None:
+    pool.fill(ALL, links("i1"), NOW_NS, whole=True)
+    assert "sig" not in repr(pool.url(1, image(remote_id="i1"), "/"))
+
+
+def test_without_ids_links_are_matched_by_directory_and_name() -> None:
+    items = [
+        Link(url="u1", filename="a.jpg", directory_path="/x"),
+        Link(url="u2", filename="a.jpg", directory_path="/y/"),
+    ]
+    pool = LinkPool()
+    pool.fill(ALL, Links(items=items), NOW_NS, whole=False)
+    for path, url in (("/x", "u1"), ("/y", "u2")):
+        signed = pool.url(1, image(remote_id="i9", remote_name="a.jpg"), path)
+        assert signed is not None
+        assert signed.url == url
+
+
+def test_a_bare_name_names_an_image_only_where_the_batch_is_whole_and_has_it_once() -> None:
+    twins = [Link(url="u1", filename="a.jpg"), Link(url="u2", filename="a.jpg"), Link(url="u3", filename="b.jpg")]
+    assert list(sound(1, twins, True).values()) == ["u3"]
+    assert sound(1, twins, False) == {}
+
+
+def test_a_dataset_within_the_cap_is_asked_for_at_once_and_a_larger_one_by_status(pool: LinkPool) -> None:
+    assert pool.scope(dataset(image_count=10_000), image(), 10_000) == ALL
+    assert pool.scope(dataset(image_count=10_001), image(status="new"), 10_000) == NEW
+    assert pool.scope(dataset(image_count=10_001), image(status=""), 10_000) == ALL
+    assert pool.scope(dataset(image_count=10_001), image(status="new"), None) == ALL
+
+
+def test_a_batch_that_was_cut_short_leads_to_the_status_and_one_that_was_whole_to_nothing(pool: LinkPool) -> None:
+    pool.fill(ALL, links("i2"), NOW_NS, whole=False)
+    assert pool.scope(dataset(), image(status="new"), 10_000) == NEW
+    pool.fill(NEW, links("i3"), NOW_NS, whole=True)
+    assert pool.scope(dataset(), image(status="new"), 10_000) is None
+    pool.fill(ALL, links("i2"), NOW_NS, whole=True)
+    assert pool.scope(dataset(), image(status="review"), 10_000) is None
+
+
+def test_an_image_listed_after_the_batch_was_asked_for_is_worth_another_batch(pool: LinkPool) -> None:
+    pool.fill(ALL, links("i2"), NOW_NS, whole=True)
+    assert pool.scope(dataset(listed_ns=NOW_NS - 1), image(), 10_000) is None
+    assert pool.scope(dataset(listed_ns=NOW_NS + 1), image(), 10_000) == ALL
+
+
+def test_a_refused_url_takes_its_whole_batch_with_it_but_not_a_newer_one(pool: LinkPool, clock: Clock) -> None:
+    pool.fill(ALL, links("i1", "i2"), NOW_NS, whole=True)
+    signed = pool.url(1, image(remote_id="i1"), "/")
+    assert signed is not None
+    pool.refused(signed)
+    assert pool.url(1, image(remote_id="i2"), "/") is None
+    assert pool.scope(dataset(), image(), 10_000) is None, "a storage host that refuses all costs no batch each"
+    clock.now_s = REFUSAL_SPACING_S
+    assert pool.scope(dataset(), image(), 10_000) == ALL
+    pool.fill(ALL, links("i1", "i2", clock=clock), NOW_NS, whole=True)
+    pool.refused(signed)
+    assert pool.url(1, image(remote_id="i1"), "/") is not None
+
+
+def test_a_pool_too_small_for_its_batches_asks_again_after_a_while(clock: Clock) -> None:
+    pool = LinkPool(capacity=2, clock=clock, wall_s=lambda: WALL_S + clock.now_s)
+    pool.fill(ALL, links("i1", "i2", "i3"), NOW_NS, whole=True)
+    found = [pool.url(1, image(remote_id=one), "/") is not None for one in ("i1", "i2", "i3")]
+    assert found.count(True) == 2
+    assert pool.scope(dataset(), image(), 10_000) is None
+    clock.now_s = THINNED_SPACING_S
+    assert pool.scope(dataset(), image(), 10_000) == ALL
+
+
+def test_an_export_s_url_is_kept_by_itself_and_forgotten_when_refused(pool: LinkPool, clock: Clock) -> None:
+    scope = Scope("export", 1)
+    assert pool.single(scope) is None
+    signed = pool.keep(scope, Link(url="u"), WALL_S + 100)
+    assert pool.single(scope) == signed
+    pool.refused(signed)
+    assert pool.single(scope) is None
+    pool.keep(scope, Link(url="u"), WALL_S + 100)
+    clock.now_s = 91
+    assert pool.single(scope) is None
+
+
+def test_a_url_s_life_is_what_is_left_of_it_never_nothing() -> None:
+    assert life_s(None, WALL_S) == DEFAULT_LIFE_S
+    assert life_s(WALL_S + 60, WALL_S) == 60
+    assert 0 < life_s(WALL_S - 60, WALL_S) <= 1
