@@ -1,0 +1,123 @@
+"""io=passthrough: OPEN answered with the file that holds the whole object, for the kernel to read.
+
+Only an object that lies in one file, whole, can be passed through. OPEN waits for objects of a size that is
+fetched in one piece; a larger one is passed through when it is there already, else read the ordinary way.
+Whatever the first OPEN of a node was answered, the following get the same until all are closed (`opens`).
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Callable
+from functools import partial
+
+from pictofs.drivers.kernel import replies, wire
+from pictofs.drivers.kernel.handshake import close_backing, open_backing
+from pictofs.drivers.kernel.opens import Opens
+from pictofs.drivers.kernel.wire import Fopen
+from pictofs.vfs import Vfs
+from pictofs.vfs.types import Attr, Bytes, Fail, Piece, Ticket
+
+log = logging.getLogger(__name__)
+
+AWAITED_BYTES = 8 << 20            # what OPEN waits for: an object of one block
+
+
+class _Steps:
+    """The ticket of an operation that waits more than once."""
+
+    def __init__(self) -> None:
+        self.at: Ticket | None = None
+
+    def interrupt(self) -> None:
+        """End the wait it is at."""
+        if self.at is not None:
+            self.at.interrupt()
+
+
+class Passthrough:
+    """Answers OPEN and RELEASE. `reply` sends an answer and says whether the kernel took it."""
+
+    def __init__(self, fd: int, vfs: Vfs, words: memoryview, reply: Callable[[int, bytes], bool]) -> None:
+        self._fd = fd
+        self._vfs = vfs
+        self._reply = reply
+        self._opens = Opens(words, partial(close_backing, fd))
+        self._refused = False
+
+    def begin(self) -> None:
+        """Take over what is open."""
+        self._opens.adopt()
+
+    def __len__(self) -> int:
+        return len(self._opens)
+
+    def open(self, node: int, unique: int, pid: int, fail: Fail) -> Ticket | None:
+        """Answer OPEN, now or later."""
+        if self._opens.backing(node) is not None:
+            self._follow(node, unique)
+            return None
+        steps = _Steps()
+
+        def sized(attr: Attr) -> None:
+            if not attr.size_bytes or (attr.size_bytes > AWAITED_BYTES and not self._vfs.ready(node)):
+                self._first(node, unique, None)
+                return
+            steps.at = self._vfs.read(node, 0, attr.size_bytes, partial(came, attr.size_bytes), fail, pid)
+
+        def came(size_bytes: int, found: Bytes) -> None:
+            self._first(node, unique, whole(found, size_bytes))
+
+        waiting = self._vfs.getattr(node, sized, fail)
+        if waiting is not None:
+            steps.at = waiting
+        return steps if steps.at is not None else None
+
+    def release(self, node: int, unique: int) -> None:
+        """Count a RELEASE; the caller answers it."""
+        self._opens.released(node, unique)
+
+    def _first(self, node: int, unique: int, piece: Piece | None) -> None:
+        """The first OPEN of a node (unless another came meanwhile): over `piece`, or the ordinary way."""
+        if self._opens.backing(node) is not None:
+            self._follow(node, unique)
+            return
+        backing = 0 if piece is None else self._register(piece)
+        if not self._opens.opened(node, backing, unique):
+            log.warning("more than %d files are open at once; no more for now", len(self._opens))
+            if backing:
+                close_backing(self._fd, backing)
+            self._reply(unique, wire.error(unique, errno.ENFILE))
+            return
+        self._answer(node, unique, backing)
+
+    def _follow(self, node: int, unique: int) -> None:
+        backing = self._opens.backing(node) or 0
+        self._opens.opened(node, backing, unique)
+        self._answer(node, unique, backing)
+
+    def _answer(self, node: int, unique: int, backing: int) -> None:
+        flags = Fopen.PASSTHROUGH if backing else Fopen.KEEP_CACHE
+        if not self._reply(unique, replies.opened(unique, flags, backing)):
+            self._opens.released(node, unique)    # whoever opened it is gone, and no RELEASE will come
+
+    def _register(self, piece: Piece) -> int:
+        try:
+            return open_backing(self._fd, piece.fd)
+        except OSError as error:
+            if not self._refused:
+                self._refused = True
+                log.warning("io=passthrough is refused (%s); files are read the ordinary way", error.strerror)
+            return 0
+
+
+def whole(found: Bytes, size_bytes: int) -> Piece | None:
+    """The one file that holds the object and nothing else, if that is how it lies here."""
+    if len(found.pieces) != 1 or found.data:
+        return None
+    piece = found.pieces[0]
+    if piece.offset or piece.size_bytes != size_bytes or os.fstat(piece.fd).st_size != size_bytes:
+        return None
+    return piece

@@ -1,0 +1,96 @@
+"""Reads that must wait for the disk: a few threads, so that a cold disk serves many readers at once.
+
+The loop reads what is in page cache itself (`preadv` with RWF_NOWAIT); what is not comes here with
+descriptors of its own, and is answered from here.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pictofs.drivers.kernel import wire
+from pictofs.vfs.types import Piece
+
+log = logging.getLogger(__name__)
+
+THREADS = 8                        # depth that an SSD rewards, and a disk still sorts
+_HEADER = wire.OUT_HEADER.size
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    unique: int
+    pieces: tuple[Piece, ...]      # of duplicated descriptors
+
+
+class Readers:
+    """`reply(view)` writes one whole answer to the kernel; it is called from these threads."""
+
+    def __init__(self, reply: Callable[[memoryview], object], max_read_bytes: int) -> None:
+        self._reply = reply
+        self._max_read_bytes = max_read_bytes
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start the threads: after the fork."""
+        for number in range(THREADS):
+            thread = threading.Thread(target=self._run, name=f"read-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """Answer what was submitted, then end."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+    def submit(self, unique: int, pieces: Sequence[Piece]) -> None:
+        """Read these, in order, for that request; the caller may close their descriptors. OSError EMFILE."""
+        kept: list[Piece] = []
+        try:
+            for piece in pieces:
+                kept.append(Piece(os.dup(piece.fd), piece.offset, piece.size_bytes))
+        except OSError:
+            _close(kept)
+            raise
+        self._jobs.put(_Job(unique, tuple(kept)))
+
+    def _run(self) -> None:
+        buffer = memoryview(bytearray(_HEADER + self._max_read_bytes))
+        while (job := self._jobs.get()) is not None:
+            try:
+                length = _HEADER
+                for piece in job.pieces:
+                    length += fill(piece, buffer[length:], 0)
+                wire.OUT_HEADER.pack_into(buffer, 0, length, 0, job.unique)
+                self._reply(buffer[:length])
+            except OSError as error:
+                log.error("a block in the cache cannot be read: %s", error.strerror)
+                self._reply(memoryview(wire.error(job.unique, errno.EIO)))
+            finally:
+                _close(job.pieces)
+
+
+def fill(piece: Piece, room: memoryview, flags: int) -> int:
+    """Read a piece into the beginning of `room`, whole; OSError EIO where its file is shorter than said."""
+    done = 0
+    while done < piece.size_bytes:
+        got = os.preadv(piece.fd, (room[done : piece.size_bytes],), piece.offset + done, flags)
+        if not got:
+            raise OSError(errno.EIO, "a block is shorter than the catalog says")
+        done += got
+    return done
+
+
+def _close(pieces: Sequence[Piece]) -> None:
+    for piece in pieces:
+        os.close(piece.fd)
