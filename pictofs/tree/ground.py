@@ -17,6 +17,8 @@ from pictofs.tree.place import refuse
 
 # A directory's dataset and path never change; a million files share some thousand directories.
 DIRECTORIES = 1 << 14
+# A listing that nothing says is outdated is looked at again after this many ttl.
+LISTING_AGES = 10
 # Documents (dataset.json, <export>.status.json) as last shown to the kernel; a few KB each.
 DOCUMENTS = 512
 
@@ -76,10 +78,8 @@ class Ground:
         row = self.dataset(pk)
         look = listing_look(row)
         if row.listed_ns:
-            as_listed = row.fingerprint == row.listed_fingerprint
-            left_s = self.freshness.require(
-                look, row.checked_ns if as_listed else 0, asked, known=True, found=found
-            )
+            seen_ns = self._seen_ns(row)
+            left_s = self.freshness.require(look, seen_ns, asked, known=True, found=found)
         elif asked.looked(look):
             refuse(errno.EIO)
         else:
@@ -91,9 +91,21 @@ class Ground:
     def listing_left_s(self, pk: int) -> float:
         """The same without asking anybody; 0 where a look is due."""
         row = self.dataset(pk)
-        if not row.listed_ns or row.fingerprint != row.listed_fingerprint:
-            return self.freshness.left_s(0, listing_look(row)) if row.listed_ns else 0.0
-        return self.freshness.left_s(row.checked_ns, listing_look(row))
+        if not row.listed_ns:
+            return 0.0
+        return self.freshness.left_s(self._seen_ns(row), listing_look(row))
+
+    def _seen_ns(self, row: DatasetRow) -> int:
+        """When the service confirmed the listing that we have; 0 where it cannot have.
+
+        The dataset's own check confirms it as long as it is as listed. But the service may change images
+        and hold `updated_at` and all counts still, so a listing is looked at again after some ttl anyway.
+        """
+        if row.fingerprint != row.listed_fingerprint:
+            return 0
+        if self.freshness.age_s(row.listed_ns) > LISTING_AGES * self.freshness.ttl_s:
+            return 0
+        return row.checked_ns
 
     # directories
 

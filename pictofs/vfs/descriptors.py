@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pictofs.catalog.model import BlockRow
 
@@ -60,9 +60,10 @@ class Descriptors:
             os.close(self._open.popitem(last=False)[1])
         return fd
 
-    def forget(self, node: int) -> None:
-        """Closes what is open of `node`."""
-        for key in [key for key in self._open if key[0] == node]:
+    def forget(self, nodes: Iterable[int]) -> None:
+        """Closes what is open of these nodes."""
+        wanted = frozenset(nodes)
+        for key in [key for key in self._open if key[0] in wanted]:
             os.close(self._open.pop(key))
 
     def close(self) -> None:

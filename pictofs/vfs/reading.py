@@ -79,9 +79,11 @@ class Reading:
                 return False
         return True
 
-    def forget(self, node: int) -> None:
-        """Something of this node is another now."""
-        self._files.pop(node, None)
+    def forget(self, nodes: list[int]) -> None:
+        """Something of these nodes is another now: a size that storage tells otherwise than the listing."""
+        for node in nodes:
+            self._files.pop(node, None)
+        self._descriptors.forget(nodes)
 
     def forget_all(self) -> None:
         """The catalog is another."""

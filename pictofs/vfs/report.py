@@ -22,6 +22,7 @@ SCHEMA = 1
 _FROM_FETCHING: dict[str, Any] = {
     "dialect": "",
     "online": False,
+    "refused": False,
     "requests": {"api": 0, "storage": 0},
     "bytes_fetched": 0,
     "cache": {"dir": "", "bytes": 0, "limit": 0, "files": 0},
@@ -54,9 +55,8 @@ class Report:
     def status(self, answer: dict[str, Any]) -> dict[str, Any]:
         """The document of `status.json` and `pictofs status --json`; `answer` empty: no fetching process."""
         facts = self.facts()
-        pids = {"supervisor": None, "serving": None, "fetching": None, **facts.get("pids", {})}
-        if "pid" in answer:
-            pids["fetching"] = answer["pid"]
+        nobody = {"supervisor": None, "serving": None, "fetching": None}
+        pids = {**nobody, **facts.get("pids", {}), **answer.get("pids", {"fetching": None})}
         return {
             "schema": SCHEMA,
             "version": facts.get("version", ""),

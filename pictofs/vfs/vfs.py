@@ -61,7 +61,8 @@ class Vfs:
         self._waits.on_lost = self._link_lost
         self._descriptors = Descriptors(settings.cache_dir, self._this_boot, descriptors)
         self._reading = Reading(tree, self._descriptors, self._waits.hint)
-        self._refused: set[int] = set()
+        self._refused: dict[int, float] = {}    # organization → from when on nothing of it is served
+        self._ended: set[int] = set()           # those of them whose time has come
         self._offline: set[int] = set()
         self.counters = Counters(tree.freshness.wall_ns, clock)
         self.report = Report(tree, self._waits, self._reading, self.counters, facts)
@@ -135,7 +136,7 @@ class Vfs:
 
     def ready(self, node: int) -> bool:
         """Is every block of the file present, so that any read of it is answered at once?"""
-        return not self._refused and self._reading.ready(node)
+        return not self._ended and self._reading.ready(node)
 
     def rendered(self, node: int) -> bool:
         """Is the text of this file another at every look (a control file)?"""
@@ -165,14 +166,22 @@ class Vfs:
 
         `now` is for callers that have a clock of their own at hand and is not needed.
         """
-        return self._waits.tick()
+        if len(self._refused) > len(self._ended):
+            self._end_refused()
+        due_s = self._waits.tick()
+        for organization, ends_s in self._refused.items():
+            if organization not in self._ended:
+                left_s = max(0.0, ends_s - self._clock())
+                due_s = left_s if due_s is None else min(due_s, left_s)
+        return due_s
 
     def relink(self, link: Link) -> None:
         """A new connection to a (new) fetching process: what is still wanted is asked again over it."""
         self._tree.reopen_replaced()
         self._tree.changed()
         self._boot = None
-        self._refused.clear()
+        self._refused.clear()       # whoever is there now says so again
+        self._ended.clear()
         self._waits.relink(link)
         self.deliver()
 
@@ -199,7 +208,7 @@ class Vfs:
     ) -> Ticket | None:
         counters = self.counters
         counters.operations[name] += 1
-        if self._refused:
+        if self._ended:
             attempt = self._unless_refused(node, attempt)
         try:
             value = attempt(NOTHING_ASKED)
@@ -239,7 +248,7 @@ class Vfs:
 
     def _unless_refused(self, node: int, attempt: Callable[[Asked], T]) -> Callable[[Asked], T]:
         def guarded(asked: Asked) -> T:
-            if self._tree.organization_of(node) in self._refused:
+            if self._tree.organization_of(node) in self._ended:
                 raise OSError(REFUSED, "the key is refused")
             return attempt(asked)
 
@@ -247,8 +256,7 @@ class Vfs:
 
     def _changed(self, entries: list[tuple[int, str]], nodes: list[int]) -> None:
         self._tree.changed()
-        for node in nodes:
-            self._reading.forget(node)
+        self._reading.forget(nodes)
         if self.on_changed is not None:
             self.on_changed(entries, nodes)
 
@@ -258,10 +266,21 @@ class Vfs:
             self._tree.freshness.forget()
             self._tree.changed()
         (self._offline.discard if state.online else self._offline.add)(organization)
-        if state.refused == (organization in self._refused):
-            return
-        (self._refused.add if state.refused else self._refused.discard)(organization)
-        # the kernel forgets the folder's name, so every path through it is looked up again
+        if state.refused:
+            self._refused.setdefault(organization, self._clock() + self._settings.auth_grace_s)
+            self._end_refused()
+        elif self._refused.pop(organization, None) is not None and organization in self._ended:
+            self._ended.remove(organization)
+            self._forget_folder(organization)
+
+    def _end_refused(self) -> None:
+        for organization, ends_s in self._refused.items():
+            if organization not in self._ended and self._clock() >= ends_s:
+                self._ended.add(organization)
+                self._forget_folder(organization)
+
+    def _forget_folder(self, organization: int) -> None:
+        """The kernel forgets the folder's name, so every path through it is looked up again."""
         folders = [(ROOT_NODE, name) for name, pk in self._tree.organizations.items() if pk == organization]
         self._changed(folders, [organization_node(organization)])
 

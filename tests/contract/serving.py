@@ -39,15 +39,18 @@ def connect(path: str, mountpoint: str) -> tuple[Client, list[int]]:
             time.sleep(0.02)
 
 
-def build(driver: str, vfs: Vfs, settings: Settings) -> Driver:
+def build(driver: str, vfs: Vfs, settings: Settings, mountpoint: str) -> Driver:
     """The driver of that name."""
     if driver == "fusepy":
         from pictofs.drivers.fusepy import FusepyDriver
 
         return FusepyDriver(vfs, settings)
-    from pictofs.drivers.kernel import KernelDriver
+    from pictofs.drivers.kernel import KernelDriver, handshake, mounting
 
-    return KernelDriver(vfs, settings)
+    fd = mounting.mount(mountpoint, source=settings.source)
+    negotiated = handshake.negotiate(fd, io=settings.io, cache_dir=settings.cache_dir)
+    assert negotiated.io == settings.io, negotiated.note
+    return KernelDriver(vfs, settings, fd, negotiated)
 
 
 def main(order: dict[str, Any]) -> None:
@@ -57,7 +60,7 @@ def main(order: dict[str, Any]) -> None:
     tree = Tree(reader, [Root(pk, "org") for pk in organizations], settings)
     facts = {"mountpoint": order["mountpoint"], "driver": order["driver"], "version": "test"}
     vfs = Vfs(tree, link, settings, facts=lambda: facts, boot_id=BOOT_ID)
-    driver = build(order["driver"], vfs, settings)
+    driver = build(order["driver"], vfs, settings, order["mountpoint"])
 
     def reconnect() -> None:
         again, _ = connect(order["socket"], order["mountpoint"])

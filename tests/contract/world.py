@@ -15,7 +15,7 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,7 +32,20 @@ from pictofs.catalog.model import (
     node_kind,
     node_pk,
 )
-from pictofs.link.messages import Ask, Attach, Attached, Cancel, Changed, Done, Failed, Look, Moved, Read, Told, Want
+from pictofs.link.messages import (
+    Ask,
+    Attach,
+    Attached,
+    Cancel,
+    Changed,
+    Done,
+    Failed,
+    Look,
+    Moved,
+    Read,
+    Told,
+    Want,
+)
 
 CREATED_NS = 1_700_000_000_000_000_000
 BOOT_ID = "a boot of the test"
@@ -101,7 +114,8 @@ class World:
         self.reads: list[Read] = []
         self.fail_once: dict[str, int] = {}
         self.away = False
-        self.status: dict[str, object] = {"pid": 1, "online": True, "dialect": "c"}
+        self.listing_age_ns = 600_000_000_000
+        self.status: dict[str, object] = {"pids": {"fetching": 1}, "online": True, "dialect": "c"}
         self._ids = itertools.count(1)
         self._files = itertools.count(1)
 
@@ -177,9 +191,13 @@ class World:
             number = self.fail_once.pop(f"{verb} {kind.name}", 0) or (5 if self.away else 0)
             if number:
                 return [Failed(request.id, number, "as the test wishes")]
-            return self._look(request) if isinstance(request, Look) else self._want(request)
+            return list(self._look(request) if isinstance(request, Look) else self._want(request))
 
-    def _look(self, look: Look) -> list[object]:
+    def steps(self, look: Look) -> Iterator[object]:
+        """The same answer to a look, each reply made when it is asked for: between them it is half done."""
+        return iter(self._look(look))
+
+    def _look(self, look: Look) -> Iterable[object]:
         kind, pk = node_kind(look.node), node_pk(look.node)
         catalog = self.catalog
         if kind in (Kind.ROOT, Kind.ORGANIZATION):
@@ -213,21 +231,25 @@ class World:
         facts = [self._facts(dataset) for dataset in self.datasets.values()]
         return self._told(look, self.catalog.put_datasets(self.organization, facts, self.now_ns()))
 
-    def _list(self, look: Look, pk: int) -> list[object]:
-        replies = self._look_dataset(look, pk)[:-1]
+    def _list(self, look: Look, pk: int) -> Iterator[object]:
+        yield from self._look_dataset(look, pk)[:-1]
         row = self.catalog.dataset(pk)
         assert row is not None
-        if row.listed_ns and row.listed_fingerprint == row.fingerprint:
-            return [*replies, Done(look.id)]
+        long_ago = self.now_ns() - row.listed_ns > self.listing_age_ns
+        if row.listed_ns and row.listed_fingerprint == row.fingerprint and not long_ago:
+            yield Done(look.id)
+            return
         truth = next(d for d in self.datasets.values() if d.remote_id == row.remote_id)
         images = list(truth.images.values())
         generation = self.catalog.begin_listing(pk)
         for start in range(0, len(images), self.page_rows):
             page = [self._image_facts(image) for image in images[start : start + self.page_rows]]
-            replies += self._changed(self.catalog.put_images(pk, generation, page))
-            replies.append(Moved(look.id))
-        replies += self._changed(self.catalog.finish_listing(pk, generation, row.fingerprint, self.now_ns()))
-        return [*replies, Done(look.id)]
+            yield from self._changed(self.catalog.put_images(pk, generation, page))
+            yield Moved(look.id)
+        yield from self._changed(
+            self.catalog.finish_listing(pk, generation, row.fingerprint, self.now_ns())
+        )
+        yield Done(look.id)
 
     def _want(self, want: Want) -> list[object]:
         kind, pk = node_kind(want.node), node_pk(want.node)

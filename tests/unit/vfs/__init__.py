@@ -1,0 +1,1 @@
+"""vfs over a real tree and catalog, the link being a list."""

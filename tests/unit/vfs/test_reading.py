@@ -1,0 +1,175 @@
+"""Reads: blocks, descriptors, versions."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+
+from pictofs.catalog.model import EXPORT_BLOCK_BYTES
+from pictofs.link.messages import Changed, Done, Read, Want
+from tests.unit.tree.conftest import furnish
+from tests.unit.vfs.bench import Bench
+
+
+def big(bench: Bench, blocks: float = 3.5) -> tuple[int, bytes]:
+    body = os.urandom(int(EXPORT_BLOCK_BYTES * blocks))
+    bench.world.export("Cars", "big", body)
+    return bench.node("org/Cars/exports/big.zip"), body
+
+
+def test_a_read_that_spans_blocks_is_whole_and_in_order(bench: Bench) -> None:
+    node, body = big(bench)
+    start, size = EXPORT_BLOCK_BYTES - 10, 2 * EXPORT_BLOCK_BYTES
+    assert bench.body(node, start, size) == body[start : start + size]
+    (want,) = bench.link.requests(Want)
+    assert (want.first, want.last) == (0, 2), "one request for all that is missing"
+    assert bench.body(node) == body
+
+
+def test_reads_are_clipped_at_the_end(bench: Bench) -> None:
+    node, body = big(bench, 1.5)
+    assert bench.body(node, len(body) - 5, 100) == body[-5:]
+    assert bench.body(node, len(body), 100) == b""
+    assert bench.body(node, len(body) + 100, 100) == b""
+    assert bench.body(node, 0, 0) == b""
+
+
+def test_a_random_read_wants_one_block_of_an_archive(bench: Bench) -> None:
+    node, body = big(bench, 10)
+    assert bench.body(node, 7 * EXPORT_BLOCK_BYTES + 5, 10) == body[7 * EXPORT_BLOCK_BYTES + 5 :][:10]
+    assert [(want.first, want.last) for want in bench.link.requests(Want)] == [(7, 7)]
+
+
+def test_a_present_block_is_read_without_the_fetching_process(bench: Bench) -> None:
+    node = bench.node("org/Cars/images/top.jpg")
+    assert bench.body(node) == b"top"
+    bench.restart()
+    bench.link.broken = True
+    assert bench.body(node) == b"top"
+
+
+def test_a_block_whose_file_is_gone_is_wanted_as_lost(bench: Bench) -> None:
+    node = bench.node("org/Cars/images/top.jpg")
+    bench.body(node)
+    bench.restart()
+    bench.world.evict(node)
+    assert bench.body(node) == b"top"
+    assert [want.lost for want in bench.link.requests(Want)] == [True]
+
+
+def test_a_block_of_another_length_is_wanted_as_lost(bench: Bench) -> None:
+    node = bench.node("org/Cars/images/top.jpg")
+    bench.body(node)
+    bench.restart()
+    (row,) = bench.world.catalog.blocks(node)
+    (bench.world.cache_dir / row.path).write_bytes(b"to")
+    assert bench.body(node) == b"top"
+    assert [want.lost for want in bench.link.requests(Want)] == [True]
+
+
+def test_a_block_of_an_earlier_boot_is_verified_before_it_is_trusted(bench: Bench) -> None:
+    node = bench.node("org/Cars/images/top.jpg")
+    bench.body(node)
+    bench.vfs.close()
+    bench.world.boot = bench.world.catalog.boot_index("the next boot")
+    bench.link = type(bench.link)(bench.world)
+    bench.start(boot="the next boot")
+    assert bench.vfs.ready(node) is False
+    assert bench.body(node) == b"top"
+    assert [want.lost for want in bench.link.requests(Want)] == [True]
+    assert bench.vfs.ready(node)
+
+
+def test_an_open_block_is_read_also_after_it_was_evicted(bench: Bench) -> None:
+    node = bench.node("org/Cars/images/top.jpg")
+    bench.body(node)
+    bench.world.evict(node)
+    bench.world.catalog.drop_blocks(node)
+    bench.link.broken = True
+    assert bench.body(node) == b"top"
+
+
+def test_descriptors_are_bounded_and_the_longest_unread_goes_first(benches: Callable[..., Bench]) -> None:
+    bench = benches()
+    furnish(bench)
+    bench.vfs.close()
+    bench.start(descriptors=3)
+    nodes = [bench.node(f"org/Cars/images/a/b/{number}.jpg") for number in range(5)]
+    before = len(os.listdir("/proc/self/fd"))
+    for node in [*nodes, nodes[2], nodes[0]]:
+        bench.body(node)
+    assert len(os.listdir("/proc/self/fd")) == before + 3
+    opened = bench.vfs._descriptors.opened
+    bench.body(nodes[2])
+    assert bench.vfs._descriptors.opened == opened, "read lately, so it is still open"
+
+
+def test_a_block_that_is_evicted_as_soon_as_it_comes_ends_in_eio(bench: Bench) -> None:
+    node = bench.node("org/Cars/images/top.jpg")
+    bench.world.answer = lambda request: [Done(request.id)]  # type: ignore[method-assign]
+    assert bench.begin_and_deliver(bench.vfs.read, node, 0, 10).errno == errno.EIO
+    assert len(bench.link.requests(Want)) == 3
+
+
+def test_an_old_version_is_read_while_it_is_here_and_stale_after(bench: Bench) -> None:
+    path = "org/Cars/images/a/b/1.jpg"
+    old, unread = bench.node(path), bench.node("org/Cars/images/a/b/2.jpg")
+    body = bench.body(old)
+    bench.world.replace("Cars", "a/b/1.jpg", b"new body")
+    bench.world.replace("Cars", "a/b/2.jpg", b"new body")
+    bench.pass_s(61)
+    new = bench.attr(path)
+    assert (new.node != old, new.ino) == (True, old)
+    assert bench.body(new.node) == b"new body"
+    assert bench.body(old) == body
+    assert bench.ask(bench.vfs.getattr, old).size_bytes == len(body)
+    assert bench.begin_and_deliver(bench.vfs.read, unread, 0, 10).errno == errno.ESTALE
+    bench.restart()
+    bench.world.catalog.drop_blocks(old)
+    assert bench.begin_and_deliver(bench.vfs.read, old, 0, 10).errno == errno.ESTALE
+    assert not [want for want in bench.link.requests(Want) if want.node == old]
+
+
+def test_ready_says_whether_every_block_is_here(bench: Bench) -> None:
+    node, _ = big(bench)
+    assert not bench.vfs.ready(node)
+    bench.body(node, 0, 10)
+    assert not bench.vfs.ready(node)
+    bench.body(node)
+    assert bench.vfs.ready(node)
+    assert not bench.vfs.ready(bench.node("org/Cars/exports/big.status.json"))
+    assert not bench.vfs.ready(bench.node("org/Cars"))
+
+
+def test_reads_are_told_once_a_block_and_in_batches(bench: Bench) -> None:
+    node, _ = big(bench)
+    bench.body(node)
+    bench.pass_s(1)
+    bench.forget_requests()
+    for offset in range(0, EXPORT_BLOCK_BYTES, 1 << 17):
+        bench.ask(bench.vfs.read, node, offset, 1 << 17)
+    assert not bench.link.requests(Read)
+    assert bench.vfs.tick() <= 0.05
+    bench.pass_s(0.06)
+    hints = bench.link.requests(Read)
+    assert [(hint.node, hint.offset) for hint in hints] == [(node, 0)]
+
+
+def test_an_empty_file_is_empty(bench: Bench) -> None:
+    bench.world.image("Cars", "empty.jpg", b"")
+    node = bench.node("org/Cars/images/empty.jpg")
+    assert bench.body(node) == b""
+    assert bench.vfs.ready(node)
+
+
+def test_an_object_of_another_length_than_listed_is_another_version(bench: Bench) -> None:
+    path = "org/Cars/images/top.jpg"
+    old = bench.node(path)
+    bench.body(old)
+    change = bench.world.catalog.put_image_truth(old >> 8, 18, "1", "", "")
+    bench.link.unasked = [Changed(change.entries, change.nodes)]
+    bench.vfs.deliver()
+    new = bench.attr(path)
+    assert (new.node != old, new.size_bytes, new.ino) == (True, 18, old)
+    assert bench.body(old) == b"top"
