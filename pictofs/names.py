@@ -49,19 +49,19 @@ def tag(remote_id: str, *seed: object) -> str:
     return f"~{digits}"
 
 
-def fit(name: str, mark: str) -> str:
+def fit(name: str, mark: str, limit_bytes: int = LIMIT_BYTES) -> str:
     """`name` itself when it fits, else cut at a character, then `mark`, then the extension."""
-    if len(name.encode()) <= LIMIT_BYTES:
+    if len(name.encode()) <= limit_bytes:
         return name
-    return marked(name, mark)
+    return marked(name, mark, limit_bytes)
 
 
-def marked(name: str, mark: str) -> str:
+def marked(name: str, mark: str, limit_bytes: int = LIMIT_BYTES) -> str:
     """`name` with `mark` before its extension, cut to fit: what a later twin is called."""
     stem, extension = split_extension(name)
     if len(extension.encode()) > 32:
         stem, extension = name, ""
-    room = LIMIT_BYTES - len(mark.encode()) - len(extension.encode())
+    room = limit_bytes - len(mark.encode()) - len(extension.encode())
     raw = stem.encode()
     if len(raw) > room:
         stem = raw[:room].decode("utf-8", "ignore")

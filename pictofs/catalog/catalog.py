@@ -15,22 +15,18 @@ from pictofs.catalog.connected import MARK, check_schema, connect, is_damage, un
 from pictofs.catalog.datasets import DatasetWrites
 from pictofs.catalog.exports import ExportWrites
 from pictofs.catalog.listing import ListingWrites
-from pictofs.catalog.placing import Listing
 from pictofs.errors import CacheUnusable
 
 log = logging.getLogger(__name__)
 _WAL_LIMIT_BYTES = 4 << 20  # what the write-ahead log may keep on disk between checkpoints
+_SUFFIXES = ("", "-wal", "-shm")
 
 
 class Catalog(DatasetWrites, ExportWrites, ListingWrites):
     """The one writer of a cache directory; also answers every question of `CatalogReader`.
 
-    For one thread at a time. A transaction holds at most 1,000 rows.
+    For one thread at a time. A transaction holds at most 1,000 rows. `clock_s` tells seconds since the epoch.
     """
-
-    def __init__(self, path: str, db: sqlite3.Connection, clock_s: Callable[[], float] = time.time) -> None:
-        super().__init__(path, db, clock_s)
-        self._listings: dict[int, Listing] = {}
 
     @classmethod
     def open(cls, path: str | PathLike[str], clock_s: Callable[[], float] = time.time) -> Catalog:
@@ -57,13 +53,13 @@ class Catalog(DatasetWrites, ExportWrites, ListingWrites):
 
 def _open(path: str) -> sqlite3.Connection:
     """A writing connection to a catalog that is sound as far as its first pages tell."""
-    first_pk = 1
-    if not os.path.exists(path):
-        first_pk = _first_pk(path)
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-        except OSError as error:
-            raise CacheUnusable(f"{path} cannot be written ({error.strerror}): point cache_dir elsewhere") from error
+    first_pk = _first_pk(path)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise CacheUnusable(
+            f"{path} cannot be written ({error.strerror}): point cache_dir elsewhere"
+        ) from error
     db = connect(path, read_only=False)
     try:
         if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
@@ -80,9 +76,13 @@ def _open(path: str) -> sqlite3.Connection:
 
 
 def _first_pk(path: str) -> int:
-    """1 for the first catalog of a folder; where one was before, a number that it cannot have reached."""
+    """Where a catalog that is begun now starts to count: at 1 in a fresh folder.
+
+    Where one was before, kernels and the store may still hold its numbers, and they must never come to mean
+    another thing: then at the microseconds since the epoch, of which no catalog ever used up one each.
+    """
     folder = os.path.dirname(path) or "."
-    before = glob(escape(path) + ".damaged-*") or os.path.isdir(os.path.join(folder, "store"))
+    before = os.path.exists(path) or glob(escape(path) + ".damaged-*") or os.path.isdir(f"{folder}/store")
     return time.time_ns() // 1000 if before else 1
 
 
@@ -92,12 +92,15 @@ def _set_aside(path: str) -> None:
     while os.path.exists(f"{path}.damaged-{ordinal}"):
         ordinal += 1
     aside = f"{path}.damaged-{ordinal}"
+    moved = False
     try:
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in _SUFFIXES:
             if os.path.exists(path + suffix):
                 os.rename(path + suffix, aside + suffix)
+                moved = True
         if os.path.exists(path + MARK):
             os.unlink(path + MARK)
     except OSError as error:
         raise CacheUnusable(f"the damaged {path} cannot be moved ({error.strerror}): remove it") from error
-    log.warning("the catalog %s was damaged: it is kept as %s and a new one is begun", path, aside)
+    if moved:
+        log.warning("the catalog %s was damaged: it is kept as %s and a new one is begun", path, aside)

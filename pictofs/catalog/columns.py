@@ -36,7 +36,10 @@ def unpack_id(packed: bytes | str) -> str:
     """The id behind `pack_id`; "" for an object that the service gave none."""
     if isinstance(packed, str):
         return packed
-    return str(uuid.UUID(bytes=packed)) if len(packed) == 16 else ""
+    if len(packed) != 16:
+        return ""
+    digits = packed.hex()  # a tenth of what uuid.UUID costs, and every row pays it
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def identity(remote_id: str, directory: str, name: str, ordinal: int) -> bytes | str:

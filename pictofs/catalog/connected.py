@@ -1,7 +1,7 @@
 """One SQLite connection to the catalog, and how its failures read.
 
-Nothing of SQLite leaves the room: every `sqlite3.Error` becomes `CacheUnusable` with the mend in it. A
-file that turns out damaged is marked (`catalog.sqlite.damaged`), and the next writer to open it sets it aside.
+Nothing of SQLite leaves the room: every `sqlite3.Error` becomes `CacheUnusable` with the mend in it. A file
+that turns out damaged is marked (`catalog.sqlite.damaged`), and the next writer to open it sets it aside.
 A connection may be used by one thread at a time, any thread.
 """
 
@@ -9,29 +9,45 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
 from pictofs.catalog import schema
 from pictofs.errors import CacheUnusable
 
-BUSY_TIMEOUT_S = 10.0  # a write transaction is ≤ 1,000 rows: some 30 ms, more on a cold disk
+BUSY_TIMEOUT_S = 10.0  # a write transaction is ≤ 1,000 rows: some 100 ms, more on a cold disk
 MARK = ".damaged"
+_PAGE_CACHE_KIB = 16 << 10  # inner pages of a million-image catalog; leaves are in the kernel's page cache
 
 Row = tuple[Any, ...]
 
 
 def connect(path: str, *, read_only: bool) -> sqlite3.Connection:
     """A connection in autocommit, with the pragmas that hold for both sides; sqlite3.Error as it comes."""
-    uri = f"file:{quote(path)}?mode={'ro' if read_only else 'rwc'}"
     db = sqlite3.connect(
-        uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False, cached_statements=512
+        f"file:{quote(path)}?mode={'ro' if read_only else 'rw'}",
+        uri=True,
+        isolation_level=None,
+        timeout=BUSY_TIMEOUT_S,
+        check_same_thread=False,
+        cached_statements=512,
     )
-    db.execute("PRAGMA cache_size = -16384")
-    db.execute("PRAGMA temp_store = MEMORY" if read_only else "PRAGMA temp_store = FILE")
+    db.execute(f"PRAGMA cache_size = -{_PAGE_CACHE_KIB}")
     return db
+
+
+def check_schema(path: str, db: sqlite3.Connection) -> None:
+    """CacheUnusable unless the file is a catalog of this version; two header reads."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    application = db.execute("PRAGMA application_id").fetchone()[0]
+    if application != schema.APPLICATION_ID:
+        raise CacheUnusable(f"{path} is no catalog of pictofs: point cache_dir to a folder of its own")
+    if version != schema.VERSION:
+        raise CacheUnusable(
+            f"{path} has schema {version}, this pictofs speaks {schema.VERSION}: "
+            "use the pictofs that wrote it, or remove the file to begin anew"
+        )
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -40,6 +56,22 @@ def is_damage(error: sqlite3.Error) -> bool:
     if code is not None:
         return (code & 0xFF) in (11, 26)  # SQLITE_CORRUPT, SQLITE_NOTADB
     return "malformed" in str(error) or "not a database" in str(error)
+
+
+def unusable(path: str, error: sqlite3.Error) -> CacheUnusable:
+    """The error for a person; marks a damaged file for the next writer."""
+    text = str(error)
+    if is_damage(error):
+        _mark_damaged(path)
+        mend = "it is set aside and begun anew when the mount starts again"
+        return CacheUnusable(f"the catalog {path} is damaged ({text}): {mend}")
+    if "locked" in text or "busy" in text:
+        return CacheUnusable(f"the catalog {path} was locked for {BUSY_TIMEOUT_S:.0f} s: end what holds it")
+    if "full" in text:
+        return CacheUnusable(f"no room for the catalog {path}: free some disk, or point cache_dir elsewhere")
+    if "unable to open" in text:
+        return CacheUnusable(f"no catalog at {path}: mount first, or see whether cache_dir is readable")
+    return CacheUnusable(f"the catalog {path} cannot be used ({text}): see whether cache_dir is writable")
 
 
 class Connected:
@@ -67,13 +99,13 @@ class Connected:
         try:
             return self._db.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
-            raise self._unusable(error) from error
+            raise unusable(self.path, error) from error
 
     def _row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         try:
             row: Row | None = self._db.execute(sql, parameters).fetchone()
         except sqlite3.Error as error:
-            raise self._unusable(error) from error
+            raise unusable(self.path, error) from error
         return row
 
     def _value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
@@ -88,69 +120,19 @@ class Connected:
         text = self._words.get(pk)
         if text is None:
             row = self._row("SELECT text FROM word WHERE pk = ?", (pk,))
-            text = self._words[pk] = row[0] if row is not None else ""
+            if row is None:
+                return ""
+            if len(self._words) > 100_000:  # tags that differ with every image
+                self._words.clear()
+            text = self._words[pk] = str(row[0])
         return text
 
-    def _unusable(self, error: sqlite3.Error) -> CacheUnusable:
-        """The error for a person; marks a damaged file for the next writer."""
-        if is_damage(error):
-            mark_damaged(self.path)
-            return CacheUnusable(
-                f"the catalog {self.path} is damaged ({error}): it is set aside and begun anew when the mount starts again"
-            )
-        return _plain(self.path, error)
 
-    @contextmanager
-    def _snapshot(self) -> Iterator[None]:
-        """One read transaction around several statements."""
-        if self._db.in_transaction:
-            yield
-            return
-        self._row("BEGIN")
-        try:
-            yield
-        finally:
-            self._row("COMMIT")
-
-
-def mark_damaged(path: str) -> None:
-    """Leaves the mark beside the catalog; a read-only disk keeps it from being made, and then nothing is lost."""
+def _mark_damaged(path: str) -> None:
     try:
         os.close(os.open(path + MARK, os.O_CREAT | os.O_WRONLY, 0o600))
     except OSError:
-        return
-
-
-def check_schema(path: str, db: sqlite3.Connection) -> None:
-    """CacheUnusable unless the file is a catalog of this version; two header reads."""
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    application = db.execute("PRAGMA application_id").fetchone()[0]
-    if application != schema.APPLICATION_ID:
-        raise CacheUnusable(f"{path} is no catalog of pictofs: point cache_dir to a folder of its own")
-    if version != schema.VERSION:
-        raise CacheUnusable(
-            f"{path} has schema {version}, this pictofs speaks {schema.VERSION}: "
-            "use the pictofs that wrote it, or remove the file to begin anew"
-        )
-
-
-def unusable(path: str, error: sqlite3.Error) -> CacheUnusable:
-    """`CacheUnusable` for a failure before there is a connection."""
-    if is_damage(error):
-        mark_damaged(path)
-        return CacheUnusable(f"the catalog {path} is damaged ({error}): it is set aside when the mount starts again")
-    return _plain(path, error)
-
-
-def _plain(path: str, error: sqlite3.Error) -> CacheUnusable:
-    text = str(error)
-    if "locked" in text or "busy" in text:
-        return CacheUnusable(f"the catalog {path} is locked by another program for {BUSY_TIMEOUT_S:.0f} s: end it")
-    if "full" in text:
-        return CacheUnusable(f"no room for the catalog {path}: free some disk, or point cache_dir elsewhere")
-    if "unable to open" in text:
-        return CacheUnusable(f"no catalog at {path}: mount first, or see whether cache_dir is readable")
-    return CacheUnusable(f"the catalog {path} cannot be used ({text}): see whether cache_dir is writable")
+        return  # a disk that cannot be written cannot be begun anew either
 
 
 def _inode(path: str) -> tuple[int, int] | None:

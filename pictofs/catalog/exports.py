@@ -10,6 +10,16 @@ from pictofs.catalog.columns import storable
 from pictofs.catalog.model import Change, ExportFacts, ExportRow, Kind, node_id
 from pictofs.catalog.writing import Writing
 
+_INSERT = (
+    "INSERT INTO export (file_name, plain, status, created_ns, completed_ns, document, size, dataset, "
+    "remote_id, ino) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_UPDATE = (
+    "UPDATE export SET file_name = ?, plain = ?, status = ?, created_ns = ?, completed_ns = ?, document = ?, "
+    "size = ? WHERE pk = ?"
+)
+
 
 class ExportWrites(Writing):
     """What the service says of a dataset's exports."""
@@ -23,7 +33,10 @@ class ExportWrites(Writing):
         change = Change()
         with self._transaction():
             ordered = sorted(facts, key=lambda one: (one.created_ns, one.remote_id))
-            known = {(row.remote_id, row.remote_name if not row.remote_id else ""): row for row in self.exports(dataset)}
+            known = {
+                (row.remote_id, row.remote_name if not row.remote_id else ""): row
+                for row in self.exports(dataset)
+            }
             present = {_key(one) for one in ordered}
             for key, row in known.items():
                 if key not in present:
@@ -42,48 +55,43 @@ class ExportWrites(Writing):
         return Change()
 
     def _put_export(self, dataset: int, facts: ExportFacts, old: ExportRow | None, change: Change) -> None:
-        plain = names.encode(facts.remote_name)
         size = facts.size_bytes
-        renamed = old is not None and old.remote_name != facts.remote_name
-        if old is None or renamed:
-            mark = names.tag(facts.remote_id, "export", facts.remote_name)
-            file_name = naming.export_stem(plain, mark, lambda name: self._form_taken(dataset, name, old))
-        else:
-            file_name = old.file_name
-        fields = (file_name, plain, facts.status, facts.created_ns, facts.completed_ns, facts.document)
+        if old is not None and size is None and old.completed_ns == facts.completed_ns:
+            size = old.size_bytes  # learned from storage
+        file_name = self._export_name(dataset, facts, old)
+        fields = (
+            file_name,
+            names.encode(facts.remote_name),
+            storable(facts.status),
+            facts.created_ns,
+            facts.completed_ns,
+            facts.document,
+            size,
+        )
         if old is None:
-            self._insert(
-                "INSERT INTO export (file_name, plain, status, created_ns, completed_ns, document, size, dataset, remote_id) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*fields, size, dataset, storable(facts.remote_id)),
-            )
-            change.entries += export_entries(dataset, file_name)
-            return
-        if size is None and old.completed_ns == facts.completed_ns:
-            size = old.size_bytes
-        if old.completed_ns and (
+            self._insert(_INSERT, (*fields, dataset, storable(facts.remote_id), None))
+        elif old.completed_ns and (
             facts.completed_ns != old.completed_ns or (old.size_bytes is not None and size != old.size_bytes)
         ):
             self._retire_export(old, change)
-            self._insert(
-                "INSERT INTO export (file_name, plain, status, created_ns, completed_ns, document, size, dataset, remote_id, "
-                "ino) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*fields, size, dataset, storable(facts.remote_id), old.ino),
-            )
-            change.entries += export_entries(dataset, file_name)
-            return
-        self._run(
-            "UPDATE export SET file_name = ?, plain = ?, status = ?, created_ns = ?, completed_ns = ?, document = ?, "
-            "size = ? WHERE pk = ?",
-            (*fields, size, old.pk),
-        )
-        if old.document != facts.document:
-            change.nodes.append(node_id(old.pk, Kind.EXPORT_STATUS))
-        if renamed:
+            self._insert(_INSERT, (*fields, dataset, old.remote_id, old.ino))
+        else:
+            self._run(_UPDATE, (*fields, old.pk))
+            if old.document != facts.document:
+                change.nodes.append(node_id(old.pk, Kind.EXPORT_STATUS))
+            if (old.file_name, old.status) == (file_name, facts.status):
+                return
             change.entries += export_entries(dataset, old.file_name)
-        if renamed or old.status != facts.status:
-            change.entries += export_entries(dataset, file_name)
             change.nodes.append(node_id(old.pk, Kind.EXPORT))
+        change.entries += export_entries(dataset, file_name)
+
+    def _export_name(self, dataset: int, facts: ExportFacts, old: ExportRow | None) -> str:
+        if old is not None and old.remote_name == facts.remote_name:
+            return old.file_name
+        mark = names.tag(facts.remote_id, "export", facts.remote_name)
+        return naming.export_stem(
+            names.encode(facts.remote_name), mark, lambda name: self._form_taken(dataset, name, old)
+        )
 
     def _retire_export(self, row: ExportRow, change: Change) -> None:
         self._run("UPDATE export SET gone = 1 WHERE pk = ?", (row.pk,))

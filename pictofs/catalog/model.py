@@ -289,8 +289,10 @@ class Totals:
 class Change:
     """What a write made untrue for those who looked before: for `link.messages.Changed`."""
 
-    entries: list[tuple[int, str]] = field(default_factory=list)  # (parent node, name): lead elsewhere or nowhere
-    nodes: list[int] = field(default_factory=list)                # have other attributes or another listing
+    # (parent node, name) that lead elsewhere or nowhere now
+    entries: list[tuple[int, str]] = field(default_factory=list)
+    # whose attributes or listing are another
+    nodes: list[int] = field(default_factory=list)
 
     def add(self, other: Change) -> None:
         """Takes over what `other` made untrue."""

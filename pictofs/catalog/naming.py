@@ -9,10 +9,11 @@ from pictofs import names
 IsTaken = Callable[[str], bool]
 ZIP = ".zip"
 STATUS = ".status.json"
+_LONGEST_ZIP = names.LIMIT_BYTES - len(STATUS) + len(ZIP)
 
 
 def claim(plain: str, mark: str, is_taken: IsTaken) -> str:
-    """`plain` when it is free, else with its mark, else with a number after the mark; what `names.settle` does."""
+    """`plain` when it is free, else with its mark, else a number after that: what `names.settle` does."""
     name = names.fit(plain, mark)
     ordinal = 1
     while is_taken(name):
@@ -38,20 +39,12 @@ def export_forms(stem: str) -> tuple[str, str, str]:
 
 
 def export_stem(plain: str, mark: str, is_taken: IsTaken) -> str:
-    """A stem all of whose forms fit and are free. An export's name has no extension: its mark goes to the end."""
-    name = _fit_stem(plain, "", mark)
+    """A stem all of whose forms fit and are free. What follows a dot in an export's name is no extension."""
+    archive = plain + ZIP
+    stem = names.fit(archive, mark, _LONGEST_ZIP).removesuffix(ZIP)
     ordinal = 1
-    while any(map(is_taken, export_forms(name))):
-        name = _fit_stem(plain, mark if ordinal == 1 else f"{mark}-{ordinal}", mark)
+    while any(map(is_taken, export_forms(stem))):
+        suffix = mark if ordinal == 1 else f"{mark}-{ordinal}"
+        stem = names.marked(archive, suffix, _LONGEST_ZIP).removesuffix(ZIP)
         ordinal += 1
-    return name
-
-
-def _fit_stem(plain: str, suffix: str, mark: str) -> str:
-    room = names.LIMIT_BYTES - len(STATUS)
-    if len((plain + suffix).encode()) <= room:
-        return plain + suffix
-    suffix = suffix or mark
-    # An escape is never cut in two: `names.marked` takes care of that, and of combining characters.
-    longer = names.marked(plain + "_" * names.LIMIT_BYTES, suffix + "_" * len(STATUS))
-    return longer.removesuffix("_" * len(STATUS))
+    return stem

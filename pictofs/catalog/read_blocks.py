@@ -31,14 +31,18 @@ class BlockReads(Connected):
             if size_bytes is None:
                 return False
         count = -(-size_bytes // block_bytes(node_kind(node)))
-        return bool(self._value("SELECT count(*) FROM block WHERE node = ? AND block < ?", (node, count)) == count)
+        return bool(
+            self._value("SELECT count(*) FROM block WHERE node = ? AND block < ?", (node, count)) == count
+        )
 
     def size_bytes(self, node: int) -> int | None:
         """The size of an image, an annotation or an export, old versions too; None where it is not known."""
         pk, kind = node_pk(node), node_kind(node)
         if kind is Kind.IMAGE:
             row = self._row(
-                "SELECT ifnull(t.size, i.size) FROM image i LEFT JOIN truth t ON t.image = i.pk WHERE i.pk = ?", (pk,)
+                "SELECT ifnull(t.size, i.size) FROM image i LEFT JOIN truth t ON t.image = i.pk WHERE i.pk = "
+                "?",
+                (pk,),
             )
         elif kind is Kind.ANNOTATION:
             row = self._row("SELECT size FROM annotation WHERE pk = ?", (pk,))
@@ -50,8 +54,10 @@ class BlockReads(Connected):
 
     def block_totals(self) -> tuple[int, int]:
         """(bytes, files) of all blocks; kept, not counted."""
-        rows = dict(self._rows("SELECT name, value FROM meta WHERE name IN ('block_bytes', 'block_files')"))
-        return int(rows.get("block_bytes", 0)), int(rows.get("block_files", 0))
+        sums: dict[str, int] = dict(
+            self._rows("SELECT name, value FROM meta WHERE name IN ('block_bytes', 'block_files')")
+        )
+        return int(sums.get("block_bytes", 0)), int(sums.get("block_files", 0))
 
     def boot(self, boot_id: str) -> int | None:
         """The index that the writer gave to this boot; None before it wrote anything in it."""

@@ -8,12 +8,28 @@ from pictofs.catalog.connected import Connected, Row
 from pictofs.catalog.model import AnnotationRow, ImageRow
 
 IMAGE = (
-    "SELECT i.pk, ifnull(i.ino, i.pk), i.dataset, ifnull(i.directory, 0), i.file_name, i.annotation_name, i.identity, "
-    "i.plain, ifnull(t.size, i.size), i.created_ns, i.status, i.split, i.width, i.height, i.annotation_count, i.tags, "
+    "SELECT i.pk, ifnull(i.ino, i.pk), i.dataset, ifnull(i.directory, 0), i.file_name, i.annotation_name, "
+    "i.identity, "
+    "i.plain, ifnull(t.size, i.size), i.created_ns, i.status, i.split, i.width, i.height, "
+    "i.annotation_count, i.tags, "
     "t.generation, t.md5, t.crc32c, i.annotation FROM image i LEFT JOIN truth t ON t.image = i.pk"
 )
+# Whole statements, so that their hash, which finds the prepared one, is computed once.
+_BY_PK = f"{IMAGE} WHERE i.pk = ?"
+_BY_NAME = f"{IMAGE} WHERE i.directory = ? AND i.file_name = ?"
+_PAGE = f"{IMAGE} WHERE i.directory = ? AND i.file_name > ? ORDER BY i.file_name LIMIT ?"
+_BY_ANNOTATION = f"{IMAGE} WHERE i.directory = ? AND i.annotation_name = ?"
+_ANNOTATION_PAGE = (
+    f"{IMAGE} WHERE i.directory = ? AND i.annotation_name > ? ORDER BY i.annotation_name LIMIT ?"
+)
+_CURRENT = f"{IMAGE} WHERE i.pk = ? AND i.directory IS NOT NULL"
+_CURRENT_LATER = f"{IMAGE} WHERE i.ino = ? AND i.directory IS NOT NULL"
+_LAST = f"{IMAGE} WHERE i.ino = ? ORDER BY i.pk DESC LIMIT 1"
+_KNOWN_AS = f"{IMAGE} WHERE i.dataset = ? AND i.identity = ? AND i.directory IS NOT NULL LIMIT 1"
 _ANNOTATION = (
-    "SELECT a.pk, ifnull(a.ino, a.pk), a.size, a.version, a.mtime_ns, a.fetched_ns, a.superseded FROM annotation a"
+    "SELECT a.pk, ifnull(a.ino, a.pk), a.size, a.version, a.mtime_ns, a.fetched_ns, a.superseded FROM "
+    "annotation a "
+    "WHERE a.pk = ?"
 )
 
 
@@ -22,46 +38,40 @@ class ImageReads(Connected):
 
     def image(self, pk: int) -> ImageRow | None:
         """That version of an image, also one that is superseded or deleted (its `directory` is 0)."""
-        row = self._row(f"{IMAGE} WHERE i.pk = ?", (pk,))
+        row = self._row(_BY_PK, (pk,))
         return self._image(row) if row else None
 
     def image_named(self, directory: int, file_name: str) -> ImageRow | None:
         """The current image of that name."""
-        row = self._row(f"{IMAGE} WHERE i.directory = ? AND i.file_name = ?", (directory, file_name))
+        row = self._row(_BY_NAME, (directory, file_name))
         return self._image(row) if row else None
 
     def images(self, directory: int, after_name: str = "", limit: int = 1000) -> list[ImageRow]:
         """At most `limit` images of a directory behind the name `after_name`, by file name."""
-        sql = f"{IMAGE} WHERE i.directory = ? AND i.file_name > ? ORDER BY i.file_name LIMIT ?"
-        return [self._image(row) for row in self._rows(sql, (directory, after_name, limit))]
+        return [self._image(row) for row in self._rows(_PAGE, (directory, after_name, limit))]
 
     def image_of_annotation_name(self, directory: int, annotation_name: str) -> ImageRow | None:
         """The image whose annotation has that name under annotations/."""
-        row = self._row(f"{IMAGE} WHERE i.directory = ? AND i.annotation_name = ?", (directory, annotation_name))
+        row = self._row(_BY_ANNOTATION, (directory, annotation_name))
         return self._image(row) if row else None
 
     def images_by_annotation_name(self, directory: int, after: str = "", limit: int = 1000) -> list[ImageRow]:
         """At most `limit` images of a directory behind the annotation name `after`, by annotation name."""
-        sql = f"{IMAGE} WHERE i.directory = ? AND i.annotation_name > ? ORDER BY i.annotation_name LIMIT ?"
-        return [self._image(row) for row in self._rows(sql, (directory, after, limit))]
+        return [self._image(row) for row in self._rows(_ANNOTATION_PAGE, (directory, after, limit))]
 
     def current_image(self, ino: int) -> ImageRow | None:
         """The current version of the object whose first version was `ino`; None once deleted."""
-        row = self._row(f"{IMAGE} WHERE i.pk = ? AND i.directory IS NOT NULL", (ino,)) or self._row(
-            f"{IMAGE} WHERE i.ino = ? AND i.directory IS NOT NULL", (ino,)
-        )
+        row = self._row(_CURRENT, (ino,)) or self._row(_CURRENT_LATER, (ino,))
         return self._image(row) if row else None
 
     def image_known_as(self, dataset: int, remote_id: str) -> ImageRow | None:
         """The current image of that remote id."""
-        row = self._row(
-            f"{IMAGE} WHERE i.dataset = ? AND i.identity = ? AND i.directory IS NOT NULL LIMIT 1", (dataset, pack_id(remote_id))
-        )
+        row = self._row(_KNOWN_AS, (dataset, pack_id(remote_id)))
         return self._image(row) if row else None
 
     def annotation(self, pk: int) -> AnnotationRow | None:
         """That version of an annotation; made up from the image when it was never fetched."""
-        row = self._row(f"{_ANNOTATION} WHERE a.pk = ?", (pk,))
+        row = self._row(_ANNOTATION, (pk,))
         image = self._image_at(row[1] if row else pk)
         if row is None:
             if image is None or image.ino != pk:
@@ -71,7 +81,14 @@ class ImageReads(Connected):
         if mtime_ns is None:
             mtime_ns = image.created_ns if image else 0
         return AnnotationRow(
-            pk, ino, image.pk if image else ino, size_bytes, unpack_digest(version), mtime_ns, fetched_ns, bool(superseded)
+            pk,
+            ino,
+            image.pk if image else ino,
+            size_bytes,
+            unpack_digest(version),
+            mtime_ns,
+            fetched_ns,
+            bool(superseded),
         )
 
     def image_of_annotation(self, pk: int) -> ImageRow | None:
@@ -85,20 +102,36 @@ class ImageReads(Connected):
         image = self.current_image(ino)
         if image is not None:
             return image
-        row = self._row(f"{IMAGE} WHERE i.ino = ? ORDER BY i.pk DESC LIMIT 1", (ino,)) or self._row(
-            f"{IMAGE} WHERE i.pk = ?", (ino,)
-        )
+        row = self._row(_LAST, (ino,)) or self._row(_BY_PK, (ino,))
         return self._image(row) if row else None
 
     def _image(self, row: Row) -> ImageRow:
+        # fmt: off
         (
-            pk, ino, dataset, directory, file_name, annotation_name, identity, plain, size_bytes, created_ns, status, split,
-            width, height, annotation_count, tags, generation, md5, crc32c, annotation,
-        ) = row  # fmt: skip
+            pk, ino, dataset, directory, file_name, annotation_name, identity, plain, size_bytes, created_ns,
+            status, split, width, height, annotation_count, tags, generation, md5, crc32c, annotation,
+        ) = row
+        # fmt: on
+        words = self._words
         return ImageRow(
-            pk, ino, dataset, directory, file_name, annotation_name, unpack_id(identity),
+            pk,
+            ino,
+            dataset,
+            directory,
+            file_name,
+            annotation_name,
+            unpack_id(identity),
             names.decode(plain or file_name) if plain or "%" in file_name else file_name,
-            size_bytes, created_ns, self._word(status), self._word(split), width, height, annotation_count,
-            unpack_tags(self._word(tags)) if tags else (), unpack_number(generation), unpack_digest(md5),
-            unpack_digest(crc32c), ino if annotation is None else annotation,
-        )  # fmt: skip
+            size_bytes,
+            created_ns,
+            words.get(status) or self._word(status) if status else "",
+            words.get(split) or self._word(split) if split else "",
+            width,
+            height,
+            annotation_count,
+            unpack_tags(self._word(tags)) if tags else (),
+            unpack_number(generation) if generation is not None else "",
+            unpack_digest(md5) if md5 is not None else "",
+            unpack_digest(crc32c) if crc32c is not None else "",
+            annotation or ino,
+        )

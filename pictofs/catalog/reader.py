@@ -20,7 +20,10 @@ class CatalogReader(DatasetReads, ViewReads, BlockReads):
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> CatalogReader:
-        """Opens an existing catalog read-only, without a scan. CacheUnusable: missing, damaged or of another version."""
+        """Opens an existing catalog read-only, without a scan.
+
+        CacheUnusable: missing, damaged or of another version.
+        """
         text = fspath(path)
         try:
             db = connect(text, read_only=True)

@@ -9,10 +9,15 @@ from pictofs.catalog.placing import Placing
 from pictofs.catalog.writing import image_entries
 
 _SUPERSEDE = (
-    "INSERT INTO image (pk, ino, dataset, directory, file_name, annotation_name, identity, plain, size, created_ns, "
-    "status, split, width, height, annotation_count, tags, annotation, marks) "
-    "SELECT ?1, ifnull(ino, pk), dataset, ?2, file_name, annotation_name, identity, plain, ?3, ?4, "
-    "status, split, width, height, annotation_count, tags, annotation, marks FROM image WHERE pk = ?5"
+    "INSERT INTO image (pk, ino, dataset, directory, file_name, annotation_name, identity, plain, size, "
+    "created_ns, status, split, width, height, annotation_count, tags, annotation, marks) "
+    "SELECT ?1, ifnull(ino, pk), dataset, ?2, file_name, annotation_name, identity, plain, ?3, "
+    "?4, status, split, width, height, annotation_count, tags, annotation, marks FROM image WHERE pk = ?5"
+)
+_TRUTH = (
+    "INSERT INTO truth SELECT pk, nullif(?2, size), ?3, ?4, ?5 FROM image WHERE pk = ?1 "
+    "ON CONFLICT DO UPDATE SET size = excluded.size, generation = ifnull(excluded.generation, generation), "
+    "md5 = ifnull(excluded.md5, md5), crc32c = ifnull(excluded.crc32c, crc32c)"
 )
 
 
@@ -24,21 +29,17 @@ class VersionWrites(Placing, BlockWrites):
     ) -> Change:
         """What the storage host says of this version: its size where none was known, and its checksums.
 
-        Stays until the version changes. A size that differs from a known one means another version: that
-        is `supersede_image`, which this then is. LookupError for a pk that does not exist.
+        Stays until the version changes. A size that differs from a known one means another version: then
+        this does what `supersede_image` does. LookupError for a pk that does not exist.
         """
         row = self.image(image)
         if row is None:
             raise LookupError(f"no image {image}")
-        if row.size_bytes is not None and row.size_bytes != size_bytes:
+        if row.directory and row.size_bytes is not None and row.size_bytes != size_bytes:
             return self.supersede_image(image, size_bytes, generation, md5, crc32c)[1]
         with self._transaction():
-            whole = {node_id(image, Kind.IMAGE): self.whole(node_id(image, Kind.IMAGE))}
             self._put_truth(image, size_bytes, generation, md5, crc32c)
-            if row.size_bytes is None and row.directory:
-                self._add_bytes(row.dataset, size_bytes)
-            self._count_whole(whole)
-        return Change()  # an unknown size was given to nobody for longer than an instant
+        return Change()  # a size that was not known was given to nobody for longer than an instant
 
     def supersede_image(
         self, image: int, size_bytes: int, generation: str = "", md5: str = "", crc32c: str = ""
@@ -52,9 +53,8 @@ class VersionWrites(Placing, BlockWrites):
         if old is None or not old.directory:
             raise LookupError(f"image {image} is not current")
         with self._transaction():
-            listed = self._value("SELECT size FROM image WHERE pk = ?", (image,))
+            listed = self._rows("SELECT size FROM image WHERE pk = ?", (image,))[0][0]
             pk = self._supersede(image, listed, old.created_ns)
-            self._add_bytes(old.dataset, size_bytes - (listed or 0))
             self._put_truth(pk, size_bytes, generation, md5, crc32c)
             row = self.image(pk)
             assert row is not None
@@ -80,41 +80,47 @@ class VersionWrites(Placing, BlockWrites):
             pk = row.annotation
             if current is None or current.size_bytes is None:
                 self._run(
-                    "INSERT INTO annotation (pk, size, version, fetched_ns) VALUES (?, ?, ?, ?)",
-                    (pk, size_bytes, packed, now_ns),
+                    "INSERT INTO annotation (pk, ino, size, version, fetched_ns) VALUES (?, nullif(?, ?), ?, "
+                    "?, ?)",
+                    (pk, row.ino, pk, size_bytes, packed, now_ns),
                 )
-            elif current.version == version and current.size_bytes == size_bytes:
+            elif (current.version, current.size_bytes) == (version, size_bytes):
                 self._run("UPDATE annotation SET fetched_ns = ? WHERE pk = ?", (now_ns, pk))
             else:
                 pk = self._draw()
                 self._run("UPDATE annotation SET superseded = 1 WHERE pk = ?", (row.annotation,))
                 self._run(
-                    "INSERT INTO annotation (pk, ino, size, version, mtime_ns, fetched_ns) VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO annotation (pk, ino, size, version, mtime_ns, fetched_ns) VALUES (?, ?, ?, "
+                    "?, ?, ?)",
                     (pk, row.ino, size_bytes, packed, now_ns, now_ns),
                 )
                 self._run("UPDATE image SET annotation = ? WHERE pk = ?", (pk, row.pk))
-                change.entries += image_entries(row.directory, row.file_name, row.annotation_name)[1:]
+                if row.directory:
+                    change.entries += image_entries(row.directory, row.file_name, row.annotation_name)[1:]
             annotation = self.annotation(pk)
             assert annotation is not None
         return annotation, change
 
     def _put_truth(self, image: int, size_bytes: int, generation: str, md5: str, crc32c: str) -> None:
-        self._run(
-            "INSERT INTO truth SELECT pk, nullif(?2, size), ?3, ?4, ?5 FROM image WHERE pk = ?1 "
-            "ON CONFLICT DO UPDATE SET size = excluded.size, generation = ifnull(excluded.generation, generation), "
-            "md5 = ifnull(excluded.md5, md5), crc32c = ifnull(excluded.crc32c, crc32c)",
-            (image, size_bytes, pack_number(generation), pack_digest(md5), pack_digest(crc32c)),
-        )
+        with self._counting(image):
+            self._run(
+                _TRUTH, (image, size_bytes, pack_number(generation), pack_digest(md5), pack_digest(crc32c))
+            )
+
+    def _learn(self, image: int, size: int | None, created_ns: int) -> None:
+        """A listing tells what an earlier one left out."""
+        with self._counting(image):
+            self._run("UPDATE image SET size = ?, created_ns = ? WHERE pk = ?", (size, created_ns, image))
 
     def _supersede(self, pk: int, size: int | None, created_ns: int) -> int:
         """Another row takes the place and name of `pk`, with the size as listed; returns the new pk."""
         new = self._draw()
-        directory = self._value("SELECT directory FROM image WHERE pk = ?", (pk,))
-        dataset = self._value("SELECT dataset FROM image WHERE pk = ?", (pk,))
+        dataset, directory = self._rows("SELECT dataset, directory FROM image WHERE pk = ?", (pk,))[0]
         self._retire(pk)
         self._run(_SUPERSEDE, (new, directory, size, created_ns, pk))
         self._run(
-            "UPDATE dataset_count SET images = images + 1, known_bytes = known_bytes + ? WHERE dataset = ?", (size or 0, dataset)
+            "UPDATE dataset_count SET images = images + 1, known_bytes = known_bytes + ? WHERE dataset = ?",
+            (size or 0, dataset),
         )
         return new
 
@@ -122,11 +128,9 @@ class VersionWrites(Placing, BlockWrites):
         """No name leads to this row any more; its directory's count is the caller's."""
         node = node_id(pk, Kind.IMAGE)
         self._run(
-            "UPDATE dataset_count SET images = images - 1, cached = cached - ?, known_bytes = known_bytes - ? "
+            "UPDATE dataset_count SET images = images - 1, cached = cached - ?, known_bytes = known_bytes - "
+            "? "
             "WHERE dataset = (SELECT dataset FROM image WHERE pk = ?)",
             (int(self.whole(node)), self.size_bytes(node) or 0, pk),
         )
         self._run("UPDATE image SET directory = NULL WHERE pk = ?", (pk,))
-
-    def _add_bytes(self, dataset: int, size_bytes: int) -> None:
-        self._run("UPDATE dataset_count SET known_bytes = known_bytes + ? WHERE dataset = ?", (size_bytes, dataset))
