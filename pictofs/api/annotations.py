@@ -1,0 +1,45 @@
+"""Annotations: `client.annotations`."""
+
+from __future__ import annotations
+
+from pictofs.api.address import Address
+from pictofs.api.datasets import path_names
+from pictofs.api.dialect import image_path
+from pictofs.api.documents import load, render
+from pictofs.api.models import Dataset, Image
+from pictofs.api.service import Service
+from pictofs.api.transport import Request
+from pictofs.errors import ServerFault
+
+
+class Annotations:
+    """The annotation body of an image, one API request each."""
+
+    def __init__(self, service: Service, address: Address) -> None:
+        self._service = service
+        self._address = address
+
+    def get(self, dataset: Dataset, image: Image) -> bytes:
+        """The body as the mount shows it: `document` of what the service sends.
+
+        A and B ask by the image's id; C by its `annotation_url` where it has one, of which only path and
+        query count, else by the names of dataset, directory and file. NotFound.
+        """
+        dialect = self._service.dialect
+        if dialect.letter == "c" and image.annotation_url:
+            path = self._address.endpoint(image.annotation_url)
+        else:
+            names = {"image": image.id, "image_path": image_path(image.directory_path, image.filename)}
+            path = dialect.path("annotations", **path_names(dataset), **names)
+        return self._service.fetch(Request("GET", path), lambda answer: self.document(answer.body))
+
+    @staticmethod
+    def document(body: bytes) -> bytes:
+        """A body rendered: two-space indented, keys in the service's order, a newline at the end.
+
+        ServerFault where it is no JSON object or array.
+        """
+        value = load(body)
+        if not isinstance(value, dict | list):
+            raise ServerFault("an annotation body is neither an object nor an array", status=200)
+        return render(value)

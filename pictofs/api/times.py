@@ -1,0 +1,79 @@
+"""Times as the service writes them: RFC 3339, `Retry-After`, and the expiry inside a signed URL. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+_SIGNED = ("x-goog-signature", "x-amz-signature", "signature")
+
+
+def parse_ns(value: object) -> int:
+    """Nanoseconds since 1970 of an RFC 3339 text (no zone: UTC) or of Unix seconds; 0 for anything else."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return int(value * 1_000_000_000)
+    if not isinstance(value, str) or not value:
+        return 0
+    try:
+        moment = msgspec.convert(value if len(value) > 10 else f"{value}T00:00:00Z", datetime)
+    except msgspec.ValidationError:
+        return 0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return (moment - _EPOCH) // _MICROSECOND * 1000
+
+
+def parse_s(value: object) -> float | None:
+    """The same in seconds; None where there is none."""
+    found_ns = parse_ns(value)
+    return found_ns / 1e9 if found_ns else None
+
+
+def http_date_s(text: str | None) -> float | None:
+    """Unix seconds of an HTTP date (`Date`, `Retry-After`); None for what is none."""
+    if not text:
+        return None
+    try:
+        moment = parsedate_to_datetime(text)
+    except (TypeError, ValueError, IndexError):
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def retry_after_s(text: str | None, now_s: float) -> float | None:
+    """Seconds to wait from a `Retry-After`, which is a number of seconds or a date; None without one."""
+    if not text:
+        return None
+    try:
+        wait_s = float(text)
+    except ValueError:
+        until_s = http_date_s(text)
+        return None if until_s is None else max(0.0, until_s - now_s)
+    return wait_s if 0.0 <= wait_s < float("inf") else None
+
+
+def is_signed(value: object) -> bool:
+    """Whether this is a URL that grants access by itself: a secret for as long as it lives."""
+    if not isinstance(value, str) or "ignature=" not in value:
+        return False
+    return any(f"{name}=" in value.lower() for name in _SIGNED)
+
+
+def signed_expiry_s(url: str) -> float | None:
+    """Unix seconds at which a signed URL stops working, from its own query; None where it does not say."""
+    query = {name.lower(): value for name, value in parse_qsl(urlsplit(url).query)}
+    for vendor in ("goog", "amz"):
+        try:
+            signed = datetime.strptime(query[f"x-{vendor}-date"], "%Y%m%dT%H%M%SZ")
+            return signed.replace(tzinfo=timezone.utc).timestamp() + float(query[f"x-{vendor}-expires"])
+        except (KeyError, ValueError):
+            continue
+    try:
+        return float(query["expires"])
+    except (KeyError, ValueError):
+        return None
