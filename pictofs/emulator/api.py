@@ -61,7 +61,7 @@ def api_app(
         )
         return desk.refuse(Refusal(status, code, message))
 
-    # No redirects to a slash: an id in the place of a path is 404 in c, and a client must ask for what there is.
+    # No redirects to a slash: an id in the place of a path is 404 in c.
     mount = Mount(API_PATH, Router(routes, redirect_slashes=False))
     app = Starlette(routes=[mount], exception_handlers={Refusal: refused, HTTPException: unrouted})
     return Gate(app, desk, counters, faults, limit)

@@ -12,7 +12,6 @@ import base64
 import hashlib
 import os
 import struct
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -33,7 +32,6 @@ CONTENT_TYPES = {
     ".zip": "application/zip",
 }
 _PIECE = 1 << 20  # checksums of big objects are taken in pieces of 1 MiB
-_KEPT_HASHES = 100_000  # about 25 MB of digests
 
 
 def content_type_of(filename: str) -> str:
@@ -51,6 +49,9 @@ class Content(Protocol):
     def read(self, start: int, end: int) -> bytes:
         """The bytes from start up to, not including, end. Raises OSError where they cannot be had."""
 
+    def pieces(self, start: int, end: int) -> list[bytes | memoryview]:
+        """The same bytes in pieces that need no copy: for a socket. Raises OSError as `read` does."""
+
 
 class BytesContent:
     """Bytes held in memory."""
@@ -62,6 +63,10 @@ class BytesContent:
     def read(self, start: int, end: int) -> bytes:
         """A slice of the body; the body itself, uncopied, when all of it is asked for."""
         return self._body if start == 0 and end == self.size else self._body[start:end]
+
+    def pieces(self, start: int, end: int) -> list[bytes | memoryview]:
+        """The slice, uncopied."""
+        return [memoryview(self._body)[start:end]]
 
 
 class FileContent:
@@ -82,6 +87,10 @@ class FileContent:
             raise OSError(f"{self._path.name}: shorter than when it was listed")
         return body
 
+    def pieces(self, start: int, end: int) -> list[bytes | memoryview]:
+        """The bytes as they were read."""
+        return [self.read(start, end)]
+
 
 class Hashes(NamedTuple):
     """Checksums of a whole object as the storage host writes them."""
@@ -100,6 +109,8 @@ class StoredObject:
     content_type: str
     generation: int
     modified_us: int
+    hashes: Hashes | None = None  # once they were asked for
+    head_lines: str | None = None  # header lines that are the same in every answer, once there was one
 
     @property
     def size(self) -> int:
@@ -107,7 +118,16 @@ class StoredObject:
         return self.content.size
 
 
-_hashes: OrderedDict[tuple[str, int], Hashes] = OrderedDict()
+def hashes_of(stored: StoredObject) -> Hashes:
+    """crc32c and md5 in base64, and the ETag, of the whole object; computed once."""
+    if stored.hashes is None:
+        crc, digest = _checksums(stored.content)
+        stored.hashes = Hashes(
+            base64.b64encode(struct.pack(">I", crc)).decode(),
+            base64.b64encode(digest).decode(),
+            f'"{digest.hex()}"',
+        )
+    return stored.hashes
 
 
 def _checksums(content: Content) -> tuple[int, bytes]:
@@ -119,25 +139,3 @@ def _checksums(content: Content) -> tuple[int, bytes]:
         md5.update(piece)
         crc = google_crc32c.extend(crc, piece)
     return crc, md5.digest()
-
-
-def hashes_known(stored: StoredObject) -> Hashes | None:
-    """The checksums where they were computed before, without reading anything."""
-    return _hashes.get((stored.key, stored.generation))
-
-
-def hashes_of(stored: StoredObject) -> Hashes:
-    """crc32c and md5 in base64, and the ETag, of the whole object; computed once per generation."""
-    known = hashes_known(stored)
-    if known is not None:
-        return known
-    crc, digest = _checksums(stored.content)
-    found = Hashes(
-        base64.b64encode(struct.pack(">I", crc)).decode(),
-        base64.b64encode(digest).decode(),
-        f'"{digest.hex()}"',
-    )
-    _hashes[(stored.key, stored.generation)] = found
-    if len(_hashes) > _KEPT_HASHES:
-        _hashes.popitem(last=False)
-    return found

@@ -106,13 +106,18 @@ class PrefixedContent:
 
     def read(self, start: int, end: int) -> bytes:
         """The asked slice."""
-        shared = self._prefix.body
-        if end <= len(shared):
-            return shared[start:end]
-        tail = self._prefix.tail(self.size, self._salt)
-        if start >= len(shared):
-            return tail[start - len(shared) : end - len(shared)]
-        return shared[start:] + tail[: end - len(shared)]
+        return b"".join(self.pieces(start, end))
+
+    def pieces(self, start: int, end: int) -> list[bytes | memoryview]:
+        """The asked slice: of the prefix, of the tail, or one of each. The prefix is not copied."""
+        shared = len(self._prefix.body)
+        found: list[bytes | memoryview] = []
+        if start < shared:
+            found.append(memoryview(self._prefix.body)[start:end])
+        if end > shared:
+            tail = self._prefix.tail(self.size, self._salt)
+            found.append(tail[max(0, start - shared) : end - shared])
+        return found
 
     def checksums(self) -> tuple[int, bytes]:
         """crc32c and md5 of the whole."""

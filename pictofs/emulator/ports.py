@@ -154,7 +154,7 @@ class AppPort:
         for server, task in serving:
             for connection in list(server.server_state.connections):
                 connection.transport.abort()
-            # Cancelled, not asked to exit: uvicorn's graceful end looks round every 100 ms, and nothing is left to end.
+            # Cancelled, not asked to exit: uvicorn looks round every 100 ms only, and nothing is left to end.
             task.cancel()
         await asyncio.gather(*(task for _, task in serving), return_exceptions=True)
 

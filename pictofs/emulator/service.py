@@ -19,7 +19,7 @@ from pictofs.emulator.settings import ROLES, STATUSES, EmulatorSettings
 from pictofs.emulator.signing import Grant, Rejected, Signer, expired
 
 BUCKET = "pictograph-emulator"
-_EXPECTED_MOST = 50_000  # about 40 MB
+_EXPECTED_MOST = 30_000  # about 40 MB
 EXPORT_LIFE_US = 7 * 24 * 3600 * 1_000_000  # a completed export stays a week
 
 
@@ -283,24 +283,23 @@ class Service:
         if known is not None and known[0].images.revision == known[1] and known[0].id in self.datasets:
             return known[2]
         parts = path.split("/", 5)
-        if len(parts) != 6 or parts[1] != BUCKET:
-            return None
-        dataset = self.datasets.get(parts[2])
+        dataset = self.datasets.get(parts[2]) if len(parts) == 6 and parts[1] == BUCKET else None
         if dataset is None:
             return None
-        stored: StoredObject | None = None
-        if parts[3] == "images":
-            image = dataset.images.get(parts[4])
-            stored = image.stored if image is not None else None
-        elif parts[3] == "exports":
+        if parts[3] == "exports":
             stored = next((each.stored for each in dataset.exports.values() if each.id == parts[4]), None)
-        return stored if stored is not None and path == f"/{BUCKET}/{stored.key}" else None
+            return stored if stored is not None and path == f"/{BUCKET}/{stored.key}" else None
+        image = dataset.images.get(parts[4]) if parts[3] == "images" else None
+        if image is None or path != f"/{BUCKET}/{image.stored.key}":
+            return None
+        self.expect(dataset, image.stored)
+        return image.stored
 
     def expect(self, dataset: Dataset, stored: StoredObject) -> None:
-        """Keep an image's object at hand, as somebody will fetch it: finding it by its id takes 30 µs."""
-        if len(self._found) >= _EXPECTED_MOST:
-            self._found.clear()
+        """Keep an image's object at hand, with what is computed of it: finding it by its id takes 30 µs."""
         self._found[f"/{BUCKET}/{stored.key}"] = (dataset, dataset.images.revision, stored)
+        if len(self._found) > _EXPECTED_MOST:
+            del self._found[next(iter(self._found))]  # the oldest
 
     def granted(self, method: str, raw_path: str, raw_query: str) -> Grant:
         """Verify a signed URL now. Raises `Rejected`."""

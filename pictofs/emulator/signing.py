@@ -75,7 +75,9 @@ class Signer:
         """
         query, found, signature = raw_query.partition(_SIGNATURE)
         if not (
-            found and hmac.compare_digest(self._mac(method, raw_path, query).encode(), signature.encode())
+            found
+            and signature.isascii()
+            and hmac.compare_digest(self._mac(method, raw_path, query), signature)
         ):
             query = self._verify_canonical(method, raw_path, raw_query)
         fields = _FIELDS.search(query)

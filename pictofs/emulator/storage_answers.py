@@ -81,7 +81,7 @@ def object_answer(
     none.
     """
     modified_s = stored.modified_us // 1_000_000
-    verdict = precondition(headers, hashes.etag, modified_s, stored.generation)
+    verdict = precondition(headers, hashes.etag, modified_s, stored.generation) if headers else 200
     if verdict == 304:
         return Answer(304, _object_head(304, stored, hashes, shown, None), b"")
     if verdict == 412:
@@ -111,30 +111,19 @@ def object_answer(
     return Answer(status, head, b"") if bare else Answer(status, head, b"", stored, start, end)
 
 
-_fixed: dict[
-    tuple[str, int], str
-] = {}  # header lines that are the same in every answer for one object's generation
-_FIXED_MOST = 20_000
-
-
 def _object_head(
     status: int, stored: StoredObject, hashes: Hashes, shown: str, span: tuple[int, int] | None
 ) -> bytes:
     # By hand, not through head_of: this is the one place that every GET of a benchmark passes.
-    key = (stored.key, stored.generation)
-    fixed = _fixed.get(key)
-    if fixed is None:
-        fixed = (
+    if stored.head_lines is None:
+        stored.head_lines = (
             f"Content-Type: {stored.content_type}\r\nETag: {hashes.etag}\r\n"
             f"Last-Modified: {formatdate(stored.modified_us // 1_000_000, usegmt=True)}\r\n"
             f"x-goog-generation: {stored.generation}\r\nx-goog-metageneration: 1\r\n"
             f"x-goog-stored-content-length: {stored.size}\r\nx-goog-storage-class: STANDARD\r\n"
             "Accept-Ranges: bytes\r\nCache-Control: private, max-age=0\r\n"
         )
-        if len(_fixed) >= _FIXED_MOST:
-            _fixed.clear()
-        _fixed[key] = fixed
-    lines = [_STATUS_LINES[status], fixed]
+    lines = [_STATUS_LINES[status], stored.head_lines]
     if shown == "both":
         lines.append(f"x-goog-hash: crc32c={hashes.crc32c},md5={hashes.md5}\r\n")
     elif shown != "none":

@@ -42,7 +42,7 @@ def shared(request: pytest.FixtureRequest) -> Iterator[Api]:
 
 @pytest.fixture
 def api(launched: Callable[..., Running]) -> Callable[..., Api]:
-    """Starts an emulator of its own for a test; dialect c with 300 synthetic images unless it says otherwise."""
+    """Starts an emulator of its own for a test; dialect c with 300 images unless it says otherwise."""
 
     def make(**settings: object) -> Api:
         settings = {"dialect": "c", "images": 300, **settings}
@@ -53,7 +53,7 @@ def api(launched: Callable[..., Running]) -> Callable[..., Api]:
 
 @pytest.fixture(scope="session")
 def sdk_folder() -> Callable[[str], Path]:
-    """The folder of a release of the vendor's SDK, installed once per machine and Python version."""
+    """The folder of a release of the SDK, installed once per machine and Python version."""
     return _installed
 
 

@@ -1,0 +1,285 @@
+"""Changes through the control port, as they show in the API and on the storage host."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from pictofs.emulator.launch import ControlError
+from tests.emulator.client import Api, ask
+
+NAME = "Synthetic"
+Make = Callable[..., Api]
+
+
+def images(api: Api, **query: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = api("/images/", dataset=NAME, limit=1000, **query).json["data"]
+    return found
+
+
+def one(api: Api, image_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = api(f"/images/{image_id}/metadata").json["data"]
+    return found
+
+
+def url_of(api: Api, image_id: str) -> str:
+    return next(str(item["url"]) for item in api.items(NAME) if item["id"] == image_id)
+
+
+def test_an_added_image_is_the_newest_and_has_the_bytes_that_were_given(api: Make) -> None:
+    found = api()
+    body = io.BytesIO()
+    Image.new("RGB", (31, 17), "teal").save(body, "PNG")
+    before = found.dataset(NAME)
+    added = found.emulator.mutate(
+        "add_image",
+        dataset=NAME,
+        filename="neu ü.png",
+        directory_path="/new/place",
+        content=base64.b64encode(body.getvalue()).decode(),
+        status="review",
+        split="val",
+        tags=["x"],
+        annotations=[
+            {"id": "1", "name": "n", "type": "bbox", "bounding_box": {"x": 0, "y": 0, "w": 1, "h": 1}}
+        ],
+    )
+    row = images(found)[0]
+    assert row["id"] == added["id"]
+    assert (row["width"], row["height"], row["content_type"]) == (31, 17, "image/png")
+    assert (row["status"], row["split"], row["tags"], row["annotation_count"]) == ("review", "val", ["x"], 1)
+    assert ask(url_of(found, row["id"])).body == body.getvalue()
+    after = found.dataset(NAME)
+    assert after["image_count"] == before["image_count"] + 1
+    assert after["total_size"] == before["total_size"] + len(body.getvalue())
+    assert after["updated_at"] > before["updated_at"]
+    assert found("/annotations/Synthetic/new/place/neu%20%C3%BC.png").status == 200
+
+
+def test_a_replaced_image_serves_new_bytes_under_the_old_url_with_another_generation(api: Make) -> None:
+    found = api()
+    row = images(found)[7]
+    url = url_of(found, row["id"])
+    old = ask(url)
+    found.emulator.mutate("replace_image", dataset=NAME, image=row["id"], size=12_345)
+    new = ask(url)
+    assert len(new.body) == 12_345
+    assert int(new.headers["x-goog-generation"]) > int(old.headers["x-goog-generation"])
+    assert new.headers["etag"] != old.headers["etag"]
+    assert ask(url, If_Match=old.headers["etag"]).status == 412
+    assert (one(found, row["id"])["file_size"], one(found, row["id"])["created_at"]) == (
+        12_345,
+        row["created_at"],
+    )
+
+
+def test_an_image_replaced_under_another_id_takes_its_old_url_with_it(api: Make) -> None:
+    found = api()
+    row = images(found)[7]
+    url = url_of(found, row["id"])
+    made = found.emulator.mutate("replace_image", dataset=NAME, image=row["id"], size=12_345, same_id=False)
+    assert made["id"] != row["id"]
+    gone = ask(url)
+    assert gone.status == 404
+    assert b"<Code>NoSuchKey</Code>" in gone.body
+    assert found(f"/images/{row['id']}/metadata").status == 404
+    assert one(found, made["id"])["filename"] == row["filename"]
+    assert len(images(found)) == 300
+
+
+def test_a_deleted_image_is_gone_and_an_archived_one_is_hidden(api: Make) -> None:
+    found = api()
+    first, second = images(found)[3], images(found)[4]
+    url = url_of(found, first["id"])
+    found.emulator.mutate("delete_image", dataset=NAME, image=first["id"])
+    found.emulator.mutate("delete_image", dataset=NAME, image=second["id"], permanent=False)
+    assert ask(url).status == 404
+    listed = {row["id"] for row in images(found)}
+    assert listed.isdisjoint({first["id"], second["id"]})
+    assert len(listed) == 298
+    everything = {row["id"] for row in images(found, include_archived="true")}
+    assert everything - listed == {second["id"]}
+    dataset = found.dataset(NAME)
+    assert (dataset["image_count"], dataset["archived_image_count"]) == (298, 1)
+
+
+def test_a_moved_or_renamed_image_keeps_its_id_and_object(api: Make) -> None:
+    found = api()
+    row = images(found)[9]
+    url = url_of(found, row["id"])
+    body = ask(url).body
+    found.emulator.mutate("move_image", dataset=NAME, image=row["id"], directory_path="far/away")
+    found.emulator.mutate("rename_image", dataset=NAME, image=row["id"], filename="renamed.jpg")
+    after = one(found, row["id"])
+    assert (after["directory_path"], after["filename"]) == ("/far/away", "renamed.jpg")
+    assert ask(url).body == ask(url_of(found, row["id"])).body == body
+    assert found("/images/Synthetic/far/away/renamed.jpg").body == body
+    assert images(found, directory_path="/far/away") == [after]
+    assert images(found, filename="renamed.jpg") == [after]
+    assert images(found, filename=row["filename"]) == []
+
+
+def labels(api: Api, row: dict[str, Any]) -> list[dict[str, Any]]:
+    path = row["annotation_url"].removeprefix(api.emulator.base_url)
+    found: list[dict[str, Any]] = api(path).json["annotations"]
+    return found
+
+
+def test_annotations_can_change_with_or_without_their_count_and_updated_at(api: Make) -> None:
+    found = api()
+    row = next(row for row in images(found) if row["annotation_count"] > 1)
+    before, seen = labels(found, row), found.dataset(NAME)
+    found.emulator.mutate("edit_annotation", dataset=NAME, image=row["id"], keep_count=True, touch=False)
+    changed = labels(found, row)
+    assert len(changed) == len(before)
+    assert changed != before
+    assert found.dataset(NAME) == seen
+    found.emulator.mutate("edit_annotation", dataset=NAME, image=row["id"])
+    assert len(labels(found, row)) == len(before) + 1
+    assert found.dataset(NAME)["updated_at"] > seen["updated_at"]
+    assert found.dataset(NAME)["annotation_count"] == seen["annotation_count"] + 1
+    with pytest.raises(ControlError, match="keep_count"):
+        found.emulator.mutate(
+            "edit_annotation", dataset=NAME, image=row["id"], annotations=[], keep_count=True
+        )
+
+
+def test_updated_at_stands_still_when_it_is_frozen(api: Make) -> None:
+    found = api(freeze_updated_at=True)
+    seen = found.dataset(NAME)["updated_at"]
+    found.emulator.mutate("add_image", dataset=NAME, filename="x.jpg")
+    found.emulator.mutate("rename_dataset", dataset=NAME, name="Renamed")
+    assert found.dataset("Renamed")["updated_at"] == seen
+    found.emulator.switch(freeze_updated_at=False)
+    found.emulator.mutate("touch_dataset", dataset="Renamed")
+    assert found.dataset("Renamed")["updated_at"] > seen
+
+
+def names(api: Api, **query: Any) -> list[str]:
+    return [row["name"] for row in api("/datasets/", **query).json["data"]]
+
+
+def test_datasets_come_go_change_their_names_and_are_archived(api: Make) -> None:
+    found = api()
+    found.emulator.mutate("add_dataset", name="Zweite: größer")
+    assert names(found) == [NAME, "Zweite: größer"]
+    with pytest.raises(ControlError, match="already exists"):
+        found.emulator.mutate("add_dataset", name=NAME)
+    found.emulator.mutate("rename_dataset", dataset=NAME, name="First")
+    found.emulator.mutate("archive_dataset", dataset="First")
+    assert (names(found), names(found, archived="true")) == (["Zweite: größer"], ["First"])
+    assert found("/datasets/First").status == 200
+    found.emulator.mutate("archive_dataset", dataset="First", archived=False)
+    url = str(found.items("First")[0]["url"])
+    found.emulator.mutate("delete_dataset", dataset="First")
+    assert names(found) == ["Zweite: größer"]
+    assert found("/datasets/First").status == ask(url).status == 404
+
+
+def test_a_revoked_key_is_401_on_everything_until_it_is_restored(api: Make) -> None:
+    found = api()
+    url = url_of(found, images(found)[0]["id"])
+    found.emulator.mutate("revoke_key")
+    assert {found(path).status for path in ("/datasets/", "/exports/", "/organizations/me")} == {401}
+    assert ask(url).status == 200  # what was signed stays good
+    found.emulator.mutate("restore_key")
+    assert found("/datasets/").status == 200
+
+
+@pytest.mark.parametrize(
+    ("role", "expected"),
+    [
+        ("viewer", [200, 403, 403, 403]),
+        ("annotator", [200, 200, 403, 403]),
+        ("member", [200, 200, 201, 403]),
+        ("admin", [200, 200, 201, 200]),
+    ],
+)
+def test_a_role_may_do_what_it_may(api: Make, role: str, expected: list[int]) -> None:
+    found = api(role=role)
+    path = images(found)[0]["annotation_url"].removeprefix(found.emulator.base_url)
+    assert [
+        found("/datasets/").status,
+        found(path, "POST", data={"annotations": []}).status,
+        found("/datasets/", "POST", data={"name": "new"}).status,
+        found("/datasets/Synthetic", "DELETE").status,
+    ] == expected
+    found.emulator.mutate("set_role", role="owner")
+    assert found("/datasets/", "POST", data={"name": "another"}).status == 201
+
+
+def test_a_write_repeated_with_its_idempotency_key_is_done_once(api: Make) -> None:
+    found = api()
+    headers = {"Idempotency-Key": "k1"}
+    first = found("/datasets/", "POST", data={"name": "once"}, headers=headers)
+    again = found("/datasets/", "POST", data={"name": "once"}, headers=headers)
+    assert (first.status, again.status) == (201, 201)
+    assert first.json == again.json
+    assert found("/datasets/", "POST", data={"name": "once"}).status == 409
+    assert names(found) == [NAME, "once"]
+
+
+def test_the_page_cap_shortens_pages_and_the_batch_cap_batches(api: Make) -> None:
+    found = api()
+    found.emulator.switch(page_cap=70, batch_cap=90)
+    page = found("/images/", dataset=NAME, limit=1000).json
+    assert len(page["data"]) == 70
+    assert page["pagination"]["has_more"] is True
+    assert len(found.items(NAME)) == 90
+    found.emulator.switch(no_totals=True, sparse_items=True)
+    assert "total" not in found("/images/", dataset=NAME).json["pagination"]
+    assert {frozenset(item) for item in found.items(NAME)} == {
+        frozenset({"filename", "image_url", "annotation_url", "url"})
+    }
+
+
+def test_the_rate_limit_refuses_and_says_when_to_come_again(api: Make) -> None:
+    found = api(rate_limit=3)
+    remaining = [found("/datasets/").headers["x-ratelimit-remaining"] for _ in range(3)]
+    assert remaining == ["2", "1", "0"]
+    refused = found("/datasets/")
+    assert refused.status == 429
+    assert found.error_message(refused)
+    assert 3590 < int(refused.headers["retry-after"]) <= 3600
+    assert refused.headers["x-ratelimit-remaining"] == "0"
+    url = f"{found.emulator.control_url}/mutate"
+    assert ask(url, "POST", b'{"op": "reset_rate_limit"}').status == 200
+    assert found("/datasets/").status == 200
+    found.emulator.switch(rate_limit=0)
+    assert "x-ratelimit-limit" not in found("/datasets/").headers
+
+
+@pytest.mark.parametrize(
+    ("op", "fields", "says"),
+    [
+        ("explode", {}, "op"),
+        ("add_image", {"dataset": NAME}, "filename"),
+        ("add_image", {"dataset": NAME, "filename": "a.jpg", "colour": 1}, "colour"),
+        ("add_image", {"dataset": NAME, "filename": "a.jpg", "content": "%"}, "base64"),
+        ("add_image", {"dataset": NAME, "filename": "a.jpg", "size": 10}, "size"),
+        ("add_image", {"dataset": "None", "filename": "a.jpg"}, "not found"),
+        ("delete_image", {"dataset": NAME, "image": "nowhere.jpg"}, "not found"),
+        ("settings", {"colour": 1}, "colour"),
+        ("settings", {"latency_ms": "fast"}, "latency_ms"),
+        ("set_role", {"role": "king"}, "role"),
+    ],
+)
+def test_a_mutation_that_cannot_be_is_refused_with_its_reason(
+    mutable: Api, op: str, fields: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ControlError, match=says):
+        mutable.emulator.mutate(op, **fields)
+
+
+@pytest.fixture(scope="module")
+def mutable() -> Any:
+    from pictofs.emulator.launch import start
+    from pictofs.emulator.settings import EmulatorSettings
+
+    with start(EmulatorSettings(images=10)) as emulator:
+        yield Api(emulator, "c")
