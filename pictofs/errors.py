@@ -123,11 +123,15 @@ class Unreachable(ServiceError):
 
 
 class TransferError(PictofsError):
-    """Bytes from the storage host did not arrive as promised."""
+    """Bytes from the storage host did not arrive as promised.
 
-    def __init__(self, message: str, *, status: int = 0) -> None:
+    `status` is the HTTP status (0 without an answer); `retry_after_s` when the host asked to wait.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class UrlExpired(TransferError):

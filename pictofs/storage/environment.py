@@ -1,0 +1,60 @@
+"""Which certificates to trust and which proxy to take: the settings, else the environment.
+
+It is read as `requests` reads it. Both clients ask here, so that they cannot differ; libcurl's own reading
+of the environment is switched off.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import urllib.request
+from urllib.parse import urlsplit
+
+import certifi
+
+# In order of strength; `requests` knows the first two, everybody else the third.
+CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
+
+def ca_bundle(ca_file: str | None) -> str:
+    """Path of a file (or folder, as OpenSSL hashes it) of trusted certificates.
+
+    libcurl's wheel was built elsewhere and has a path of that machine compiled in, so it is always told.
+    """
+    return ca_file or next(filter(None, map(os.environ.get, CA_VARIABLES)), None) or certifi.where()
+
+
+def proxy_for(url: str, proxy: str | None) -> str:
+    """The proxy's URL for `url`, empty for none. `proxy`, the setting, wins over `no_proxy` too."""
+    if proxy is None:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if _bypassed(host, parts.port):
+            return ""
+        proxies = urllib.request.getproxies()
+        proxy = proxies.get(parts.scheme) or proxies.get("all") or ""
+    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
+
+
+def _bypassed(host: str, port: int | None) -> bool:
+    # requests.utils.should_bypass_proxies: suffixes of names, CIDR for addresses, then the library's rule.
+    listed = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    entries = [entry for entry in listed.replace(" ", "").split(",") if entry]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        with_port = f"{host}:{port}" if port else host
+        if any(host.endswith(entry) or with_port.endswith(entry) for entry in entries):
+            return True
+    else:
+        if any(_holds(entry, address) for entry in entries):
+            return True
+    return bool(urllib.request.proxy_bypass(host))
+
+
+def _holds(entry: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    try:
+        return address in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return False
