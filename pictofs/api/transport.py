@@ -248,8 +248,8 @@ class Transport:
                 headers = reply.headers
                 server_now_s = http_date_s(headers.get("date"))
                 if reply.status not in _REDIRECTS:
-                    done_before = request.gone_is_done and attempt > 0 and reply.status == HTTPStatus.NOT_FOUND
-                    if _succeeded(reply.status) or done_before:
+                    repeated = request.gone_is_done and attempt > 0
+                    if _succeeded(reply.status) or (repeated and reply.status == HTTPStatus.NOT_FOUND):
                         return self._read(request, reply, patience, attempt, server_now_s)
                     return self._refused(request, reply, patience, call.headers["X-API-Key"])
                 onward = self._redirect(request, call, reply)

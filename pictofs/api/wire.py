@@ -144,6 +144,8 @@ def _broken(error: BaseException) -> Broken:
             return Broken("its host name does not resolve", unsent=True)
         if isinstance(cause, ssl.SSLError):
             return Broken(f"TLS failed ({cause.reason or 'protocol error'})")
+        if isinstance(cause, urllib3.exceptions.NewConnectionError):
+            continue  # a time-out by its class alone: what was wrong is inside
         if isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError, requests.Timeout)):
             return Broken("nothing came in time", unsent=unsent)
         if isinstance(cause, (urllib3.exceptions.IncompleteRead, urllib3.exceptions.InvalidChunkLength)):

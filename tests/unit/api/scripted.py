@@ -36,7 +36,12 @@ class Answered:
     """What a script answers with; `torn` breaks off after the body."""
 
     def __init__(
-        self, body: Any = None, status: int = 200, headers: Mapping[str, str] | None = None, *, torn: bool = False
+        self,
+        body: Any = None,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        *,
+        torn: bool = False,
     ) -> None:
         self.status = status
         self.headers = {name.lower(): value for name, value in (headers or {}).items()}

@@ -10,7 +10,9 @@ from tests.unit.api.scripted import Answered, client_of, in_turn
 
 DATASET = Dataset(id="d-1", name="Street Scenes", slug="street-scenes")
 IMAGE = Image(id="i-1", filename="a b.jpg", directory_path="/day/sunny")
-BODY = b'{"annotations":[{"name":"car","id":"x","bounding_box":{"x":1.0,"y":2,"w":3,"h":4}}],"note":"\xc3\xbc"}'
+BODY = (
+    b'{"annotations":[{"name":"car","id":"x","bounding_box":{"x":1.0,"y":2,"w":3,"h":4}}],"note":"\xc3\xbc"}'
+)
 RENDERED = """{
   "annotations": [
     {

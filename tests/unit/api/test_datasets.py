@@ -10,7 +10,11 @@ from tests.unit.api.scripted import Answered, Asked, client_of, in_turn
 
 UUID = "550e8400-e29b-41d4-a716-446655440000"
 ROW = {"id": UUID, "name": "Street Scenes", "slug": "street-scenes", "image_count": 2}
-SHAPES: dict[str, Any] = {"a": lambda row: row, "b": lambda row: {"dataset": row}, "c": lambda row: {"data": row}}
+SHAPES: dict[str, Any] = {
+    "a": lambda row: row,
+    "b": lambda row: {"dataset": row},
+    "c": lambda row: {"data": row},
+}
 SIGNED = "https://s.test/{}?X-Goog-Date=20240115T120000Z&X-Goog-Expires={}&X-Goog-Signature=x"
 
 
@@ -25,7 +29,9 @@ def remote(letter: str) -> Any:
     def script(asked: Asked) -> Any:
         if asked.path == "/datasets/":
             return [ROW] if asked.query["offset"] == "0" else []
-        return SHAPES[letter](ROW) if asked.path in reached else Answered({"detail": "Dataset not found"}, 404)
+        return (
+            SHAPES[letter](ROW) if asked.path in reached else Answered({"detail": "Dataset not found"}, 404)
+        )
 
     return script
 
@@ -72,11 +78,15 @@ def test_embedded_images_are_asked_for_in_the_dialects_words(letter: str) -> Non
 def test_iterating_stops_at_the_most_that_is_wanted() -> None:
     def script(asked: Asked) -> Any:
         offset, limit = int(asked.query["offset"]), int(asked.query["limit"])
-        rows = [{"id": f"d-{number}", "name": str(number)} for number in range(offset, min(offset + limit, 30))]
+        rows = [
+            {"id": f"d-{number}", "name": str(number)} for number in range(offset, min(offset + limit, 30))
+        ]
         return {"data": rows, "pagination": {"total": 30, "has_more": offset + limit < 30}}
 
     client, wire, _ = client_of(script)
-    assert [row.id for row in client.datasets.iter(page_size=10, max_total=15)] == [f"d-{n}" for n in range(15)]
+    assert [row.id for row in client.datasets.iter(page_size=10, max_total=15)] == [
+        f"d-{n}" for n in range(15)
+    ]
     assert len(wire.asked) == 2
     assert len(client.datasets.iter(page_size=7).all()) == 30
     assert len(client.datasets.list(limit=3, offset=2)) == 3
@@ -87,7 +97,10 @@ def test_iterating_stops_at_the_most_that_is_wanted() -> None:
 
 def batch(letter: str, count: int, *, dataset: str = UUID, **row: Any) -> Any:
     word = "download_url" if letter == "a" else "image_url"
-    rows = [{"id": f"i-{n}", "filename": f"{n}.jpg", word: SIGNED.format(n, 3600 - n), **row} for n in range(count)]
+    rows = [
+        {"id": f"i-{n}", "filename": f"{n}.jpg", word: SIGNED.format(n, 3600 - n), **row}
+        for n in range(count)
+    ]
     return {
         "a": {"dataset": {"id": dataset, "name": "n"}, "images": rows, "expires_at": "2024-01-15T12:30:00Z"},
         "b": {"dataset_id": dataset, "items": rows},
@@ -167,7 +180,9 @@ def test_items_may_leave_out_almost_everything() -> None:
         ("c", "/datasets/", f"/datasets/{UUID}", "new_name"),
     ],
 )
-def test_datasets_are_written_in_the_dialects_words(letter: str, created: str, written: str, rename: str) -> None:
+def test_datasets_are_written_in_the_dialects_words(
+    letter: str, created: str, written: str, rename: str
+) -> None:
     def script(asked: Asked) -> Any:
         if asked.method == "DELETE":
             return {"deleted": {"id": UUID}} if letter == "b" else {"data": {"id": UUID}}

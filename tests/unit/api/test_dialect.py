@@ -26,7 +26,11 @@ NAMES = {
         ("dataset", ("/datasets/d-1", "/datasets/d-1", "/datasets/d-1")),
         (
             "dataset by name",
-            ("/datasets/by-name/street-scenes", "/datasets/by-name/Street%20Scenes", "/datasets/Street%20Scenes"),
+            (
+                "/datasets/by-name/street-scenes",
+                "/datasets/by-name/Street%20Scenes",
+                "/datasets/Street%20Scenes",
+            ),
         ),
         (
             "links",
@@ -36,7 +40,10 @@ NAMES = {
                 "/datasets/d-1/download",
             ),
         ),
-        ("annotations", ("/annotations/i-1/file", "/annotations/i-1", "/annotations/Street%20Scenes/day/a.jpg")),
+        (
+            "annotations",
+            ("/annotations/i-1/file", "/annotations/i-1", "/annotations/Street%20Scenes/day/a.jpg"),
+        ),
         ("image bytes", (None, "/images/i-1", "/images/i-1")),
         (
             "export",
@@ -94,7 +101,9 @@ def test_the_list_of_datasets_tells_the_dialects_apart(body: Any, letter: str | 
 def test_a_page_is_taken_out_of_each_envelope() -> None:
     assert A.page("datasets", [1]) == Rows([1])
     assert B.page("datasets", {"datasets": [1]}) == Rows([1])
-    assert C.page("datasets", {"data": [1], "pagination": {"total": 5, "has_more": True}}) == Rows([1], 5, True)
+    assert C.page("datasets", {"data": [1], "pagination": {"total": 5, "has_more": True}}) == Rows(
+        [1], 5, True
+    )
     assert C.page("datasets", {"data": [1], "pagination": {"has_more": False}}) == Rows([1], None, False)
     assert C.page("datasets", {"data": [1]}) == Rows([1])
     assert C.page("images", {"data": [], "pagination": {"total": "many", "has_more": 1}}) == Rows([])
@@ -111,7 +120,9 @@ def test_a_single_thing_is_taken_out_of_each_envelope() -> None:
     assert A.one("export", {"id": 1}) == {"id": 1}
     assert B.one("export", {"export": {"id": 1}}) == {"id": 1}
     assert C.one("export", {"data": {"id": 1}}) == {"id": 1}
-    assert B.one("organization", {"organization": {"id": 1}}) == C.one("organization", {"organization": {"id": 1}})
+    assert B.one("organization", {"organization": {"id": 1}}) == C.one(
+        "organization", {"organization": {"id": 1}}
+    )
     assert B.one("export link", {"download_url": "u"}) == {"download_url": "u"}
 
 

@@ -10,9 +10,9 @@ from pictofs.errors import ServerFault
 
 def test_a_document_keeps_the_services_key_order_and_its_unicode() -> None:
     body = '{"z":1,"a":{"y":[1,2.50,{}],"b":"ü☃"},"m":null}'.encode()
-    assert render(decode(body)) == (
-        '{\n  "z": 1,\n  "a": {\n    "y": [\n      1,\n      2.5,\n      {}\n    ],\n    "b": "ü☃"\n  },\n  "m": null\n}\n'
-    ).encode()
+    lines = ["{", '  "z": 1,', '  "a": {', '    "y": [', "      1,", "      2.5,", "      {}", "    ],"]
+    lines += ['    "b": "ü☃"', "  },", '  "m": null', "}", ""]
+    assert render(decode(body)) == "\n".join(lines).encode()
 
 
 def test_numbers_are_what_python_reads() -> None:
@@ -20,7 +20,9 @@ def test_numbers_are_what_python_reads() -> None:
     assert render(load(body)) == b"[\n  123456789012345678901234567890,\n  100.0,\n  -0.0,\n  0.1\n]\n"
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"a": 1', b"NaN", b'{"a": Infinity}', b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b'{"a": 1', b"NaN", b'{"a": Infinity}', b"\xff", b"[" * 100_000]
+)
 def test_what_is_no_json_is_told_without_quoting_it(body: bytes) -> None:
     with pytest.raises(NotJson) as caught:
         decode(body)

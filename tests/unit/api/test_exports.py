@@ -11,7 +11,11 @@ from tests.unit.api.scripted import Answered, Asked, client_of, in_turn
 DATASET = Dataset(id="d-1", name="Street Scenes", slug="street-scenes")
 ROW = {"id": "e-1", "name": "v 1", "status": "completed", "file_size": 5}
 ONE: dict[str, Any] = {"a": lambda row: row, "b": lambda row: {"export": row}, "c": lambda row: {"data": row}}
-MANY: dict[str, Any] = {"a": lambda rows: rows, "b": lambda rows: {"exports": rows}, "c": lambda rows: {"data": rows}}
+MANY: dict[str, Any] = {
+    "a": lambda rows: rows,
+    "b": lambda rows: {"exports": rows},
+    "c": lambda rows: {"data": rows},
+}
 SIGNED = "https://s.test/e?X-Goog-Date=20240115T120000Z&X-Goog-Expires=3600&X-Goog-Signature=x"
 
 
@@ -19,7 +23,9 @@ def listed(letter: str, rows: list[dict[str, Any]]) -> Any:
     return lambda asked: MANY[letter](rows[int(asked.query["offset"]) :])
 
 
-@pytest.mark.parametrize(("letter", "named"), [("a", "street-scenes"), ("b", "Street Scenes"), ("c", "Street Scenes")])
+@pytest.mark.parametrize(
+    ("letter", "named"), [("a", "street-scenes"), ("b", "Street Scenes"), ("c", "Street Scenes")]
+)
 def test_the_exports_of_a_dataset_are_asked_for_by_the_dialects_name_of_it(letter: str, named: str) -> None:
     client, wire, _ = client_of(listed(letter, [ROW]), dialect=letter)
     assert [export.name for export in client.exports.iter(DATASET)] == ["v 1"]
@@ -89,7 +95,9 @@ def test_an_export_that_is_not_ready_has_no_url() -> None:
         client.exports.url(DATASET, "v 1")
 
 
-@pytest.mark.parametrize(("letter", "named"), [("a", "street-scenes"), ("b", "Street Scenes"), ("c", "Street Scenes")])
+@pytest.mark.parametrize(
+    ("letter", "named"), [("a", "street-scenes"), ("b", "Street Scenes"), ("c", "Street Scenes")]
+)
 def test_an_export_is_ordered_and_waited_for(letter: str, named: str) -> None:
     states = ["pending", "pending", "processing", "completed"]
 
@@ -98,7 +106,13 @@ def test_an_export_is_ordered_and_waited_for(letter: str, named: str) -> None:
 
     client, wire, clock = client_of(script, dialect=letter)
     done = client.exports.create(
-        DATASET, "v 1", format="coco", include_images=True, class_filter=("car",), status_filter="complete", wait=True
+        DATASET,
+        "v 1",
+        format="coco",
+        include_images=True,
+        class_filter=("car",),
+        status_filter="complete",
+        wait=True,
     )
     assert done.status == "completed"
     assert wire.asked[0].body == {

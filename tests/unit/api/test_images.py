@@ -34,7 +34,10 @@ def listing(images: list[dict[str, Any]], cap: int = 1000) -> Any:
         found = [row for row in images if asked.query.get("status") in (None, row.get("status"))]
         offset, limit = int(asked.query["offset"]), min(int(asked.query["limit"]), cap)
         page = found[offset : offset + limit]
-        return {"data": page, "pagination": {"total": len(found), "has_more": offset + len(page) < len(found)}}
+        return {
+            "data": page,
+            "pagination": {"total": len(found), "has_more": offset + len(page) < len(found)},
+        }
 
     return script
 
@@ -65,7 +68,10 @@ def test_c_is_listed_by_thousands() -> None:
 
 @pytest.mark.parametrize("cap", [1, 2, 300])
 def test_a_service_that_caps_its_pages_loses_no_image(cap: int) -> None:
-    for script, letter in ((embedding("b", rows(700 if cap > 2 else 9), cap), "b"), (listing(rows(700 if cap > 2 else 9), cap), "c")):
+    for script, letter in (
+        (embedding("b", rows(700 if cap > 2 else 9), cap), "b"),
+        (listing(rows(700 if cap > 2 else 9), cap), "c"),
+    ):
         client, _, _ = client_of(script, dialect=letter)
         assert len(ids(client)) == (700 if cap > 2 else 9)
 

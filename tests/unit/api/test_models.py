@@ -29,7 +29,7 @@ def test_a_datasets_document_is_its_row_without_images_and_secrets() -> None:
     shown = json.loads(found.document)
     assert [*shown] == ["z", *DATASET, "unknown"]
     assert found.document.endswith(b"}\n")
-    assert b"  \"z\": 1,\n" in found.document
+    assert b'  "z": 1,\n' in found.document
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,13 @@ def test_both_words_for_a_field_are_read() -> None:
                 "image_height": 3,
                 "mime_type": "image/jpeg",
             },
-            {"filename": "a.jpg", "directory_path": "/x", "width": 4, "height": 3, "content_type": "image/jpeg"},
+            {
+                "filename": "a.jpg",
+                "directory_path": "/x",
+                "width": 4,
+                "height": 3,
+                "content_type": "image/jpeg",
+            },
         ]
     )
     assert b == c
@@ -80,7 +86,16 @@ def test_an_image_of_which_little_is_said_has_unknown_traits() -> None:
 
 def test_numbers_and_tags_are_read_as_they_come() -> None:
     (image,) = models.images(
-        [{"filename": "a", "file_size": 12.0, "width": "640", "tags": ["x", {"name": "y"}], "split": None, "id": 7}]
+        [
+            {
+                "filename": "a",
+                "file_size": 12.0,
+                "width": "640",
+                "tags": ["x", {"name": "y"}],
+                "split": None,
+                "id": 7,
+            }
+        ]
     )
     assert (image.file_size, image.width, image.tags, image.split, image.id) == (12, 640, ("x", "y"), "", "7")
 

@@ -109,7 +109,9 @@ def removing(*victims: str, at: int = 1) -> Callable[[int, list[str]], None]:
     return change
 
 
-@pytest.mark.parametrize(("newest_first", "totals"), [(True, True), (False, True), (False, False), (True, False)])
+@pytest.mark.parametrize(
+    ("newest_first", "totals"), [(True, True), (False, True), (False, False), (True, False)]
+)
 @pytest.mark.parametrize("victims", [["row 0"], ["row 9"], ["row 3", "row 4", "row 9"], names(10), names(9)])
 def test_rows_that_leave_before_the_offset_hide_no_other(
     victims: list[str], newest_first: bool, totals: bool
@@ -161,7 +163,12 @@ CHANGES = st.lists(
     changes=CHANGES,
 )
 def test_a_row_that_is_there_throughout_is_told_exactly_once(
-    count: int, cap: int, totals: bool, has_more: bool, newest_first: bool, changes: list[tuple[int, str, float]]
+    count: int,
+    cap: int,
+    totals: bool,
+    has_more: bool,
+    newest_first: bool,
+    changes: list[tuple[int, str, float]],
 ) -> None:
     ever_left: set[str] = set()
     arrived = iter(range(10**6))

@@ -15,7 +15,10 @@ from tests.unit.api.scripted import KEY
     [
         ({"error": "not_found", "message": "Dataset not found"}, ("not_found", "Dataset not found")),
         ({"detail": "Dataset not found"}, ("", "Dataset not found")),
-        ({"detail": [{"loc": ["query", "limit"], "msg": "too big"}, {"msg": "no"}]}, ("", "query.limit: too big; no")),
+        (
+            {"detail": [{"loc": ["query", "limit"], "msg": "too big"}, {"msg": "no"}]},
+            ("", "query.limit: too big; no"),
+        ),
         (
             {"error": {"code": "nope", "message": "No", "details": None}, "detail": "No such"},
             ("nope", "No"),
@@ -57,13 +60,20 @@ def test_each_status_is_its_exception_with_one_line_and_its_facts(status: int, k
     body = json.dumps({"error": {"code": "the_code", "message": "The\nsentence"}}).encode()
     found = refusal(status, {"x-request-id": "req_1"}, body, what="GET /x", retry_after_s=7.0)
     assert type(found) is kind
-    assert (found.status, found.code, found.request_id, found.retry_after_s) == (status, "the_code", "req_1", 7.0)
+    assert (found.status, found.code, found.request_id, found.retry_after_s) == (
+        status,
+        "the_code",
+        "req_1",
+        7.0,
+    )
     assert "\n" not in str(found)
     assert "GET /x" in str(found)
 
 
 def test_what_the_service_says_is_cleaned_of_keys_and_signed_urls() -> None:
-    said = f"key {KEY} and pk_test_other at https://s.test/o?X-Goog-Signature=abc&x=1 'https://t.test/p?sig=d'"
+    said = (
+        f"key {KEY} and pk_test_other at https://s.test/o?X-Goog-Signature=abc&x=1 'https://t.test/p?sig=d'"
+    )
     shown = clean(said, KEY)
     assert KEY not in shown
     assert "other" not in shown

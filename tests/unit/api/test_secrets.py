@@ -17,7 +17,10 @@ from tests.unit.api.scripted import BASE, KEY, Answered, client_of, in_turn
 SIGNATURE = "5f3a-signature"
 SIGNED = f"https://s.test/o?X-Goog-Date=20240115T120000Z&X-Goog-Expires=3600&X-Goog-Signature={SIGNATURE}"
 DATASET = Dataset(id="d-1", name="n")
-ECHO = {"detail": f"the key {KEY} may not; see {SIGNED}", "error": {"code": KEY, "message": f"{KEY} {SIGNED}"}}
+ECHO = {
+    "detail": f"the key {KEY} may not; see {SIGNED}",
+    "error": {"code": KEY, "message": f"{KEY} {SIGNED}"},
+}
 
 CALLS: list[Callable[[Client], Any]] = [
     lambda client: client.organization.me(),
@@ -33,7 +36,10 @@ CALLS: list[Callable[[Client], Any]] = [
     lambda client: client.projects.delete(DATASET),
 ]
 ANSWERS: list[Callable[[], Any]] = [
-    *(lambda status=status: Answered(ECHO, status, {"X-Request-Id": KEY}) for status in (400, 401, 403, 404, 422, 429, 500)),
+    *(
+        lambda status=status: Answered(ECHO, status, {"X-Request-Id": KEY})
+        for status in (400, 401, 403, 404, 422, 429, 500)
+    ),
     lambda: Answered(ECHO, 429, {"Retry-After": "1000"}),
     lambda: Answered(ECHO),
     lambda: Answered(f"<html>{KEY} {SIGNED}".encode()),
@@ -81,7 +87,17 @@ def test_no_failure_shows_the_key_or_a_signed_url(letter: str, caplog: pytest.Lo
 
 @pytest.mark.parametrize("letter", ["a", "b", "c"])
 def test_nothing_but_the_tree_of_errors_leaves_the_room(letter: str) -> None:
-    bodies = [b"", b"null", b"5", b"{}", b"[]", b"[null]", b"\xff\xfe", b'{"data": null}', b'{"datasets": {}}']
+    bodies = [
+        b"",
+        b"null",
+        b"5",
+        b"{}",
+        b"[]",
+        b"[null]",
+        b"\xff\xfe",
+        b'{"data": null}',
+        b'{"datasets": {}}',
+    ]
     bodies += [b'{"data": [1]}', b'{"dataset": {"images": [{}]}}', b'{"images": 3, "items": 4}', b"[[[]]]"]
     for body in bodies:
         for call in CALLS:

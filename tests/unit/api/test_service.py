@@ -140,7 +140,7 @@ def test_all_who_waited_are_told_of_a_failure_and_the_next_asks_again() -> None:
     assert entered.wait(10)
     second = threading.Thread(target=ask)
     second.start()
-    while not client._service._finding or not client._service._finding._condition._waiters:  # noqa: ASYNC110
+    while not client._service._finding or not client._service._finding._condition._waiters:
         second.join(0.001)
     go.set()
     first.join(10)
@@ -189,7 +189,9 @@ def organization(body: Any, letter: str, status: int = 200) -> Any:
 
 @pytest.mark.parametrize("letter", ["b", "c"])
 def test_the_organization_of_the_key_is_told(letter: str) -> None:
-    row = {"organization": {"id": "o-1", "name": "Street Lab", "slug": "street-lab", "subscription_tier": "pro"}}
+    row = {
+        "organization": {"id": "o-1", "name": "Street Lab", "slug": "street-lab", "subscription_tier": "pro"}
+    }
     client, wire, _ = client_of(organization(row, letter), dialect="auto")
     me = client.organization.me()
     assert (me.id, me.name, me.slug) == ("o-1", "Street Lab", "street-lab")

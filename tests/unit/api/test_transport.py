@@ -53,7 +53,9 @@ def test_what_does_not_pass_is_not_tried_again(status: int) -> None:
     assert clock.slept == []
 
 
-@pytest.mark.parametrize("broken", [Broken("connection refused", unsent=True), Broken("connection reset by peer")])
+@pytest.mark.parametrize(
+    "broken", [Broken("connection refused", unsent=True), Broken("connection reset by peer")]
+)
 def test_no_answer_is_tried_again_and_then_unreachable(broken: Broken) -> None:
     error, wire, _ = listing(in_turn(broken))
     assert isinstance(error, errors.Unreachable)
@@ -176,7 +178,14 @@ def test_a_redirect_within_the_origin_is_followed_with_the_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["https://evil.test/api/v1/developer/datasets/", "http://api.test/x", "//evil.test/x", "", "https://api.test:1/x"]
+    "location",
+    [
+        "https://evil.test/api/v1/developer/datasets/",
+        "http://api.test/x",
+        "//evil.test/x",
+        "",
+        "https://api.test:1/x",
+    ],
 )
 def test_a_redirect_elsewhere_ends_in_a_fault_and_gets_no_key(location: str) -> None:
     error, wire, _ = listing(in_turn(Answered(b"", 302, {"Location": location}), EMPTY))
@@ -204,7 +213,11 @@ def test_requests_counts_every_one_that_goes_out() -> None:
 
 
 def test_the_budget_is_what_the_answers_say() -> None:
-    headers = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "4321", "X-RateLimit-Reset": "1700004600"}
+    headers = {
+        "X-RateLimit-Limit": "5000",
+        "X-RateLimit-Remaining": "4321",
+        "X-RateLimit-Reset": "1700004600",
+    }
     client, _, _ = client_of(in_turn(Answered(EMPTY, 200, headers)))
     assert client.budget is None
     client.datasets.list()
