@@ -54,7 +54,9 @@ def unmount(mountpoint: Path) -> None:
         run(*command, str(mountpoint), check=False)
 
 
-def run(*command: str, timeout_s: float = 30.0, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str, timeout_s: float = 30.0, check: bool = True, **more: Any
+) -> subprocess.CompletedProcess[str]:
     """A command with a bound, its output as text."""
     ended = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, **more)
     if check:

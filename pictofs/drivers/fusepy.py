@@ -39,8 +39,8 @@ from pictofs.vfs.types import Done as DoneWith
 T = TypeVar("T")
 Start = Callable[[DoneWith[T], Fail], Ticket | None]
 
-# A name of the mount that is gone may still resolve in the kernel for so long; each component of a path costs
-# a request without it.
+# How long the kernel walks through a name without asking; what lies behind it is asked for by path in any
+# case, so a name that is gone is found out. Names that do not exist are asked for each time.
 ENTRY_TIMEOUT_S = 1.0
 INTERRUPT_POLL_S = 0.1
 
@@ -264,9 +264,10 @@ class FusepyDriver:
             "default_permissions": True,
             "allow_other": settings.allow_other,
             "use_ino": True,
+            # asynchronous reads hold a reader that has a signal for as long as its bytes take to come
+            "sync_read": True,
             "attr_timeout": 0,
             "entry_timeout": min(ENTRY_TIMEOUT_S, settings.ttl_s),
-            "negative_timeout": min(ENTRY_TIMEOUT_S, settings.ttl_s),
         }
 
     def _explain(self) -> NoReturn:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 
-from pictofs.catalog.model import ExportRow, Kind, block_bytes, node_id, node_kind, node_pk
+from pictofs.catalog.model import DatasetRow, ExportRow, Kind, block_bytes, node_id, node_kind, node_pk
 from pictofs.link.messages import Look
 from pictofs.tree.attributes import IMMUTABLE_S, ino_of, newest_ns, told_apart_ns
 from pictofs.tree.facts import Attr, DirEntry, Entry, File
@@ -49,15 +49,15 @@ class ExportsDirectory(Place):
         row = self._ground.dataset(node_pk(node))
         if not row.exports_listed_ns:
             return self.attr_as_known(row.pk)
-        return self._attr(row.pk, self._listed(row.pk, asked))
+        return self._attr(row, self._listed(row.pk, asked))
 
     def attr_as_known(self, dataset: int) -> Attr:
         """The attributes without a look at anything."""
         row = self._ground.dataset(dataset)
         node = node_id(dataset, Kind.EXPORTS)
         if not row.exports_listed_ns:
-            return self._ground.attributes.directory(node, row.created_ns, 0.0, None)
-        return self._attr(dataset, self._ground.freshness.left_s(row.exports_listed_ns, node))
+            return self._attr(row, 0.0)
+        return self._attr(row, self._ground.freshness.left_s(row.exports_listed_ns, node))
 
     def readdir(self, node: int, cookie: int, limit: int, asked: Asked) -> list[DirEntry]:
         """Two entries for a completed export, one for any other, by the export's name."""
@@ -99,11 +99,11 @@ class ExportsDirectory(Place):
             refuse(errno.EIO)
         raise Need(Look(0, look))
 
-    def _attr(self, dataset: int, valid_s: float) -> Attr:
-        rows = self._ground.reader.exports(dataset)
-        newest = newest_ns(max(row.created_ns, row.completed_ns) for row in rows)
+    def _attr(self, dataset: DatasetRow, valid_s: float) -> Attr:
+        rows = self._ground.reader.exports(dataset.pk)
+        newest = newest_ns([dataset.created_ns, *(max(row.created_ns, row.completed_ns) for row in rows)])
         mtime_ns = told_apart_ns(newest, *(f"{row.pk}{row.status}" for row in rows))
-        return self._ground.attributes.directory(node_id(dataset, Kind.EXPORTS), mtime_ns, valid_s, 0)
+        return self._ground.attributes.directory(node_id(dataset.pk, Kind.EXPORTS), mtime_ns, valid_s, 0)
 
 
 def _entry(name: str, attr: Attr) -> DirEntry:

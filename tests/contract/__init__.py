@@ -1,1 +1,1 @@
-"""One suite for every driver, over a real mount, a real catalog and a fetching process that the test plays."""
+"""What several implementations promise alike: drivers over a real mount, dialects over a real service."""

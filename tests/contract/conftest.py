@@ -62,3 +62,44 @@ def mounting(fetching: Fetching, tmp_path: Path, driver: tuple[str, str]) -> Ite
             )
 
         yield mount
+
+
+@pytest.fixture(scope="module", params=drivers())
+def module_driver(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """As `driver`, for mounts that many tests share because they change nothing."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def shared_mount(module_driver: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
+    """A mount of the images of `tests.contract.test_drivers`."""
+    from tests.contract.test_drivers import DEEP
+
+    folder = tmp_path_factory.mktemp("shared")
+    world = World(folder / "cache")
+    world.dataset("Cars")
+    for path, body in DEEP.items():
+        world.image("Cars", path, body)
+    yield from _mounted(world, folder, module_driver)
+
+
+@pytest.fixture(scope="module")
+def unsized_mount(module_driver: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
+    """A mount whose service tells no sizes: forty files, a fresh one for every test."""
+    folder = tmp_path_factory.mktemp("unsized")
+    world = World(folder / "cache", sizes=False)
+    world.dataset("Unsized")
+    for number in range(40):
+        body = bytes([number]) * (10_000 + number)
+        world.image("Unsized", f"{number}.jpg", body, annotation={"n": "x" * number})
+    yield from _mounted(world, folder, module_driver)
+
+
+def _mounted(world: World, folder: Path, driver: tuple[str, str]) -> Iterator[Mounted]:
+    fetching = Fetching(world, folder / "fetch.sock")
+    try:
+        with Mounted(fetching, folder / "mnt", driver[0], io=driver[1]) as mount:
+            yield mount
+    finally:
+        fetching.stop()
+        world.close()

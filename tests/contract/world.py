@@ -113,7 +113,7 @@ class World:
         self.cancelled: list[int] = []
         self.reads: list[Read] = []
         self.fail_once: dict[str, int] = {}
-        self.away = False
+        self.fail_always: dict[str, int] = {}
         self.listing_age_ns = 600_000_000_000
         self.status: dict[str, object] = {"pids": {"fetching": 1}, "online": True, "dialect": "c"}
         self._ids = itertools.count(1)
@@ -188,7 +188,8 @@ class World:
             kind = node_kind(request.node)
             self.asked[f"{verb} {kind.name}"] += 1
             self.nodes_asked.append((verb, request.node))
-            number = self.fail_once.pop(f"{verb} {kind.name}", 0) or (5 if self.away else 0)
+            name = f"{verb} {kind.name}"
+            number = self.fail_once.pop(name, 0) or self.fail_always.get(name, 0)
             if number:
                 return [Failed(request.id, number, "as the test wishes")]
             return list(self._look(request) if isinstance(request, Look) else self._want(request))

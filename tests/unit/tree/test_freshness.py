@@ -240,7 +240,7 @@ def test_an_annotation_is_looked_at_after_the_dataset_changed_and_after_ten_ttl(
     bench.forget_requests()
     bench.pass_s(300)
     bench.attr(path)
-    assert bench.looks(Kind.ANNOTATION) == 1, "it was fetched in the instant of the listing: checked once more"
+    assert bench.looks(Kind.ANNOTATION) == 1, "fetched in the instant of the listing: checked once more"
     bench.forget_requests()
     bench.pass_s(200)
     bench.attr(path)

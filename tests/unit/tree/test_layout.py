@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import stat
 from collections.abc import Callable
 
@@ -34,7 +35,8 @@ def test_the_layout_is_the_documented_one(bench: Bench) -> None:
         "org/Cars",
         "org/Cars/dataset.json",
         "org/Cars/images", "org/Cars/images/a", "org/Cars/images/a/b",
-        *(f"org/Cars/images/a/b/{n}.jpg" for n in range(6)), "org/Cars/images/a/ü.png", "org/Cars/images/top.jpg",
+        *(f"org/Cars/images/a/b/{n}.jpg" for n in range(6)), "org/Cars/images/a/ü.png",
+        "org/Cars/images/top.jpg",
         "org/Cars/annotations", "org/Cars/annotations/a", "org/Cars/annotations/a/b",
         *(f"org/Cars/annotations/a/b/{n}.json" for n in range(6)), "org/Cars/annotations/a/ü.json",
         "org/Cars/annotations/top.json",
@@ -76,7 +78,8 @@ def test_every_listed_name_resolves_to_the_node_that_the_listing_gave(bench: Ben
         count = 0
         for entry in bench.entries(node):
             attr = bench.ask(bench.vfs.lookup, node, entry.name).attr
-            assert (attr.node, attr.ino, stat.S_IFMT(attr.mode)) == (entry.node, entry.ino, stat.S_IFMT(entry.mode))
+            assert (attr.node, attr.ino) == (entry.node, entry.ino)
+            assert stat.S_IFMT(attr.mode) == stat.S_IFMT(entry.mode)
             if entry.attr is not None and entry.attr.valid_s > 0:
                 exact = bench.ask(bench.vfs.getattr, entry.node)
                 assert (exact.size_bytes, exact.mtime_ns) == (entry.attr.size_bytes, entry.attr.mtime_ns)
@@ -96,7 +99,7 @@ def test_dots_are_the_inodes_of_the_directory_and_the_one_above(bench: Bench) ->
         "org/Cars/splits/train/images/a", "org/Cars/splits/train/images/a/b",
     ]
     nodes = [1, *(bench.node(path) for path in chain)]
-    for above, node in zip(nodes, nodes[1:], strict=False):
+    for above, node in itertools.pairwise(nodes):
         assert bench.vfs.dots(node) == (node, above)
     assert bench.vfs.dots(1) == (1, 1)
     assert bench.vfs.dots(bench.node("org/Cars/annotations/a"))[1] == bench.node("org/Cars/annotations")
@@ -112,7 +115,7 @@ def test_directories_count_their_subdirectories(bench: Bench) -> None:
     )}
     assert links == {
         "org": 3, "org/Cars": 7, "org/Cars/images": 3, "org/Cars/images/a": 3, "org/Cars/images/a/b": 2,
-        "org/Cars/splits": 4, "org/Cars/splits/train": 4, "org/Cars/exports": 1,
+        "org/Cars/splits": 4, "org/Cars/splits/train": 4, "org/Cars/exports": 2,
     }
 
 
@@ -208,7 +211,9 @@ def test_mtimes_are_those_of_the_service_before_and_after_the_fetch(bench: Bench
     assert bench.attr("org/Cars/exports/coco.zip").mtime_ns == CREATED_NS + 5_000_000_000
 
 
-def test_a_document_that_changed_while_the_service_s_clock_stood_still_has_another_mtime(bench: Bench) -> None:
+def test_a_document_that_changed_while_the_service_s_clock_stood_still_has_another_mtime(
+    bench: Bench,
+) -> None:
     path = "org/Cars/dataset.json"
     before = bench.attr(path)
     bench.world.delete("Cars", "top.jpg")
@@ -236,11 +241,12 @@ def test_xattrs_say_what_the_service_says(bench: Bench) -> None:
     assert bench.ask(bench.vfs.getxattr, node, "user.pictofs.cached") == b"1"
 
 
-@pytest.mark.parametrize("name", ["user.pictofs.width", "user.other", "security.capability", "system.posix_acl_access"])
+@pytest.mark.parametrize(
+    "name", ["user.pictofs.width", "user.other", "security.capability", "system.posix_acl_access"]
+)
 def test_an_xattr_that_is_not_known_is_enodata(bench: Bench, name: str) -> None:
-    with pytest.raises(OSError) as caught:
-        bench.ask(bench.vfs.getxattr, bench.node("org/Cars/images/top.jpg"), name)
-    assert caught.value.errno == errno.ENODATA
+    node = bench.node("org/Cars/images/top.jpg")
+    assert bench.begin(bench.vfs.getxattr, node, name).errno == errno.ENODATA
 
 
 def test_df_shows_the_organization_s_bytes(bench: Bench) -> None:

@@ -114,7 +114,9 @@ class Outcome:
 class Bench:
     """One mount's vfs. `begin` starts an operation, `ask` sees it through."""
 
-    def __init__(self, cache_dir: Path, *, sizes: bool = True, page_rows: int = 1000, **settings: Any) -> None:
+    def __init__(
+        self, cache_dir: Path, *, sizes: bool = True, page_rows: int = 1000, **settings: Any
+    ) -> None:
         self.clock = Clock()
         self.world = World(cache_dir, sizes=sizes, page_rows=page_rows, now_ns=self.clock.wall_ns)
         self.link = Link(self.world)

@@ -92,11 +92,12 @@ def test_status_json_is_the_documented_object(bench: Bench) -> None:
     bench.names("org/Cars/images")
     bench.body(bench.node("org/Cars/images/top.jpg"))
     bench.vfs.report.facts = lambda: {
-        "version": "1", "mountpoint": "/m", "source": "acme", "driver": "fusepy", "io": "cache", "restarts": 2,
-        "pids": {"supervisor": 10, "serving": 11, "fetching": 1},
+        "version": "1", "mountpoint": "/m", "source": "acme", "driver": "fusepy", "io": "cache",
+        "restarts": 2, "pids": {"supervisor": 10, "serving": 11, "fetching": 1},
     }
     bench.world.status |= {
-        "requests": {"api": 3, "storage": 4}, "bytes_fetched": 99, "queue": {"demand": 1, "look_ahead": 2, "fill": 3},
+        "requests": {"api": 3, "storage": 4}, "bytes_fetched": 99,
+        "queue": {"demand": 1, "look_ahead": 2, "fill": 3},
         "cache": {"dir": "/c", "bytes": 5, "limit": 6, "files": 7}, "errors": [{"time": "t", "what": "w"}],
         "budget": {"limit": 5000, "remaining": 4990, "reset": 100},
     }

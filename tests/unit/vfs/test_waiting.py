@@ -103,7 +103,7 @@ def test_a_lookup_that_the_first_page_satisfies_does_not_cancel_the_listing(benc
 def test_failed_is_the_errno_it_says_and_never_a_success(bench: Bench) -> None:
     node = bench.node("org/Cars/images/top.jpg")
     bench.link.holding = True
-    for said, seen in ((errno.EAGAIN, errno.EAGAIN), (errno.ESTALE, errno.ESTALE), (0, errno.EIO), (-5, errno.EIO)):
+    for said, seen in ((errno.EAGAIN,) * 2, (errno.ESTALE,) * 2, (0, errno.EIO), (-5, errno.EIO)):
         reader = bench.begin(bench.vfs.read, node, 0, 10)
         bench.link.unasked = [Failed(bench.link.held[-1].id, said, "why")]
         bench.vfs.deliver()
