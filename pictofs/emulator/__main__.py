@@ -6,18 +6,22 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from pictofs.emulator import run
 from pictofs.emulator.settings import from_mapping, options
 from pictofs.errors import UsageError
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as for every other bad usage."""
+        raise UsageError(f"{message}; --help lists the options")
+
+
 def parser() -> argparse.ArgumentParser:
-    """The options of `EmulatorSettings`."""
-    made = argparse.ArgumentParser(
-        "python -m pictofs.emulator", description="A Pictograph service on this machine."
-    )
+    """The options of `EmulatorSettings`; `parse_args` raises `UsageError`."""
+    made = _Parser("python -m pictofs.emulator", description="A Pictograph service on this machine.")
     for option in options():
         if option.type is bool:
             made.add_argument(option.flag, action="store_true", help=option.help)

@@ -227,10 +227,10 @@ class ImageTable:
         self._added.append(image)
         self._positions[image.id] = position
         self._filenames.setdefault(image.filename, []).append(position)
-        if isinstance(self._live, range):
-            self._live = range(position + 1)
+        if isinstance(self._live, array):
+            self._live.append(position)
         else:
-            self._live = array("q", [*self._live, position])
+            self._live = range(position + 1)
         self._changes()
         self.totals.count(image, 1)
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import uvicorn
@@ -26,10 +28,23 @@ _BACKLOG = 4096  # a burst of connections must not be what a benchmark measures
 _START_S = 5.0
 
 
+class Tls:
+    """Certificate and key of a host that speaks TLS. Raises `UsageError` where they are not a pair."""
+
+    def __init__(self, cert: Path, key: Path) -> None:
+        self.cert, self.key = cert, key
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            self.context.load_cert_chain(cert, key)
+        except OSError as error:  # SSLError is one
+            raise UsageError(f"--tls-cert {cert}: {error}") from None
+
+
 class Place:
     """An address that is ours: `listener` makes a listening socket on it."""
 
-    def __init__(self, option: str, host: str, port: int) -> None:
+    def __init__(self, option: str, host: str, port: int, tls: Tls | None = None) -> None:
+        self.tls = tls
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._holder = self._bound(option, host, port)
         self.port: int = self._holder.getsockname()[1]
@@ -48,7 +63,8 @@ class Place:
     @property
     def url(self) -> str:
         """The origin of this address."""
-        return f"http://{f'[{self._host}]' if ':' in self._host else self._host}:{self.port}"
+        scheme = "https" if self.tls is not None else "http"
+        return f"{scheme}://{f'[{self._host}]' if ':' in self._host else self._host}:{self.port}"
 
     def listener(self) -> socket.socket:
         """A new listening socket; OSError where somebody else listens there."""
@@ -84,7 +100,10 @@ class StoragePort:
         if self._server is None:
             loop = asyncio.get_running_loop()
             self._server = await loop.create_server(
-                self._host.protocol, sock=self._place.listener(), backlog=_BACKLOG
+                self._host.protocol,
+                sock=self._place.listener(),
+                backlog=_BACKLOG,
+                ssl=None if self._place.tls is None else self._place.tls.context,
             )
 
     async def shut(self, *, drop: bool = True) -> None:
@@ -120,8 +139,11 @@ class AppPort:
         """Listen; returns once connections are taken."""
         if self._server is not None:
             return
+        tls = self._place.tls
         config = uvicorn.Config(
             self._app,
+            ssl_certfile=None if tls is None else tls.cert,
+            ssl_keyfile=None if tls is None else tls.key,
             http=self._protocol,
             ws="none",
             lifespan="off",

@@ -20,7 +20,7 @@ from pictofs.emulator.exports import ExportJobs
 from pictofs.emulator.faults import FaultPlan
 from pictofs.emulator.model import Dataset, Export
 from pictofs.emulator.mutations import Mutator
-from pictofs.emulator.ports import AppPort, Place, Port, StoragePort
+from pictofs.emulator.ports import AppPort, Place, Port, StoragePort, Tls
 from pictofs.emulator.ratelimit import RateLimit
 from pictofs.emulator.service import Service, make_service
 from pictofs.emulator.settings import EmulatorSettings
@@ -116,14 +116,17 @@ async def running(settings: EmulatorSettings, scratch: Path) -> AsyncIterator[di
 
 @contextlib.contextmanager
 def _places(settings: EmulatorSettings) -> Iterator[tuple[Place, Place, Place]]:
+    tls: Tls | None = None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        tls = Tls(settings.tls_cert, settings.tls_key)
     with contextlib.ExitStack() as stack:
         found = []
-        for option, port in (
-            ("--port", settings.port),
-            ("--storage-port", settings.storage_port),
-            ("--control-port", settings.control_port),
+        for option, port, spoken in (
+            ("--port", settings.port, tls),
+            ("--storage-port", settings.storage_port, tls),
+            ("--control-port", settings.control_port, None),
         ):
-            place = Place(option, settings.host, port)
+            place = Place(option, settings.host, port, spoken)
             stack.callback(place.close)
             place.listener().close()  # somebody else who listens there is found now, in one line
             found.append(place)

@@ -168,6 +168,11 @@ class EmulatorSettings:
     api_ranges: bool = field(
         default=False, metadata=_told("Image bytes by API honour Range (the real service is not known to).")
     )
+    tls_cert: Path | None = field(
+        default=None,
+        metadata=_told("Certificate chain: API and storage host then speak TLS.", metavar="PEM"),
+    )
+    tls_key: Path | None = field(default=None, metadata=_told("Private key of --tls-cert.", metavar="PEM"))
     parent: int = field(
         default=0,
         metadata=_told("Exit when the process of this id ends; 0 watches nobody.", minimum=0, metavar="PID"),
@@ -179,6 +184,11 @@ class EmulatorSettings:
             _check(each, getattr(self, each.name))
         if self.data is not None and not self.data.is_dir():
             raise UsageError(f"--data {self.data}: no such folder")
+        for option, path in (("--tls-cert", self.tls_cert), ("--tls-key", self.tls_key)):
+            if path is not None and not path.is_file():
+                raise UsageError(f"{option} {path}: no such file")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise UsageError("--tls-cert and --tls-key go together")
         for name, known in (("statuses", STATUSES), ("splits", SPLITS)):
             weights(getattr(self, name), known, flag(name))
         if self.annotated > 100:
@@ -242,7 +252,7 @@ class Option:
     metavar: str
 
 
-_TYPES: dict[str, type] = {"data": Path, "generate": int}
+_TYPES: dict[str, type] = {"data": Path, "generate": int, "tls_cert": Path, "tls_key": Path}
 
 
 def options() -> tuple[Option, ...]:

@@ -39,10 +39,10 @@ def ask(url: str, method: str = "GET", body: bytes | None = None, **headers: str
 
 
 class Api:
-    """The Developer API of one emulator, with its key."""
+    """The Developer API of one emulator, with its key; `name` is the dataset that a test is about."""
 
-    def __init__(self, emulator: Running, dialect: str) -> None:
-        self.emulator, self.dialect = emulator, dialect
+    def __init__(self, emulator: Running, dialect: str, name: str = "Synthetic") -> None:
+        self.emulator, self.dialect, self.name = emulator, dialect, name
 
     def __call__(
         self,

@@ -7,16 +7,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import platformdirs
 import pytest
 
 from pictofs.emulator.launch import Running, start
+from pictofs.emulator.service import Switches
 from pictofs.emulator.settings import EmulatorSettings
 from tests.emulator.client import Api
 
 _PIP_S = 300
+_TURNS = 40  # datasets of the playground: more than a module has tests
 
 
 @pytest.fixture
@@ -49,6 +52,25 @@ def api(launched: Callable[..., Running]) -> Callable[..., Api]:
         return Api(launched(**settings), str(settings["dialect"]))
 
     return make
+
+
+@pytest.fixture(scope="module")
+def _playground() -> Iterator[tuple[Running, Iterator[int]]]:
+    with start(EmulatorSettings(images=300, datasets=_TURNS)) as emulator:
+        yield emulator, iter(range(_TURNS))
+
+
+@pytest.fixture
+def played(_playground: tuple[Running, Iterator[int]]) -> Iterator[Api]:
+    """An emulator in dialect c that a test may change at will; `name` is a dataset of its own."""
+    emulator, turns = _playground
+    settings = {each.name: getattr(EmulatorSettings(), each.name) for each in fields(Switches)}
+    turn = next(turns)
+    yield Api(emulator, "c", "Synthetic" if turn == 0 else f"Synthetic {turn + 1}")
+    emulator.clear_faults()
+    emulator.switch(**settings)
+    for op, values in (("set_role", {"role": "owner"}), ("restore_key", {}), ("reset_rate_limit", {})):
+        emulator.mutate(op, **values)
 
 
 @pytest.fixture(scope="session")

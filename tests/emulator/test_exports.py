@@ -20,19 +20,18 @@ from pictofs.emulator.settings import EmulatorSettings
 from pictofs.emulator.synthetic import synthetic
 from tests.emulator.client import Api, ask
 
-NAME = "Synthetic"
 Make = Callable[..., Api]
 
 
 def order(api: Api, **fields: Any) -> dict[str, Any]:
-    answer = api("/exports/", "POST", data={"dataset_name": NAME, "name": "e", **fields})
+    answer = api("/exports/", "POST", data={"dataset_name": api.name, "name": "e", **fields})
     assert answer.status == 201, answer.body
     found: dict[str, Any] = answer.json["data"]
     return found
 
 
 def look(api: Api, name: str = "e") -> dict[str, Any]:
-    found: dict[str, Any] = api(f"/exports/{name}", dataset=NAME).json["data"]
+    found: dict[str, Any] = api(f"/exports/{name}", dataset=api.name).json["data"]
     return found
 
 
@@ -43,10 +42,11 @@ def completed(api: Api) -> dict[str, Any]:
     return row
 
 
-def test_an_export_goes_from_pending_over_processing_to_completed(api: Make) -> None:
-    found = api(export_pending_ms=150.0)
+def test_an_export_goes_from_pending_over_processing_to_completed(played: Api) -> None:
+    found = played
+    found.emulator.switch(export_pending_ms=150.0)
     assert order(found)["status"] == "pending"
-    assert found("/exports/e/download", dataset=NAME).status == 400
+    assert found("/exports/e/download", dataset=found.name).status == 400
     seen, ended = [], perf_counter() + 20
     while "completed" not in seen:
         assert perf_counter() < ended
@@ -55,7 +55,7 @@ def test_an_export_goes_from_pending_over_processing_to_completed(api: Make) -> 
     row = look(found)
     assert (row["image_count"], row["error_message"]) == (300, None)
     assert row["created_at"] < row["completed_at"] < row["expires_at"]
-    url = found("/exports/e/download", dataset=NAME).json["data"]["download_url"]
+    url = found("/exports/e/download", dataset=found.name).json["data"]["download_url"]
     answer = ask(url)
     assert (answer.headers["content-type"], len(answer.body)) == ("application/zip", row["file_size"])
 
@@ -63,7 +63,7 @@ def test_an_export_goes_from_pending_over_processing_to_completed(api: Make) -> 
 def test_a_name_is_taken_once_per_dataset_and_a_bad_order_is_422(api: Make) -> None:
     found = api(hold_exports=True, datasets=2)
     order(found)
-    body = {"dataset_name": NAME, "name": "e"}
+    body = {"dataset_name": found.name, "name": "e"}
     assert found("/exports/", "POST", data=body).status == 409
     assert found("/exports/", "POST", data={**body, "dataset_name": "Synthetic 2"}).status == 201
     for wrong in ({"name": ""}, {"format": "paint"}, {"status_filter": "done"}, {"name": "x" * 101}):
@@ -71,26 +71,28 @@ def test_a_name_is_taken_once_per_dataset_and_a_bad_order_is_422(api: Make) -> N
     assert found("/exports/", "POST", data={**body, "dataset_name": "None"}).status == 404
 
 
-def test_held_exports_wait_for_the_control_port(api: Make) -> None:
-    found = api(hold_exports=True)
+def test_held_exports_wait_for_the_control_port(played: Api) -> None:
+    found = played
+    found.emulator.switch(hold_exports=True)
     order(found)
     assert look(found)["status"] == "pending"
-    found.emulator.mutate("fail_export", dataset=NAME, export="e", message="disk full")
+    found.emulator.mutate("fail_export", dataset=found.name, export="e", message="disk full")
     assert (look(found)["status"], look(found)["error_message"]) == ("failed", "disk full")
-    found.emulator.mutate("complete_export", dataset=NAME, export="e")
+    found.emulator.mutate("complete_export", dataset=found.name, export="e")
     assert look(found)["status"] == "completed"
     url = look(found)["download_url"]
-    found.emulator.mutate("expire_export", dataset=NAME, export="e")
+    found.emulator.mutate("expire_export", dataset=found.name, export="e")
     assert (look(found)["status"], look(found)["download_url"]) == ("completed", None)
-    assert ask(url).status == found("/exports/e/download", dataset=NAME).status == 404
-    found.emulator.mutate("delete_export", dataset=NAME, export="e")
-    assert found("/exports/e", dataset=NAME).status == 404
+    assert ask(url).status == found("/exports/e/download", dataset=found.name).status == 404
+    found.emulator.mutate("delete_export", dataset=found.name, export="e")
+    assert found("/exports/e", dataset=found.name).status == 404
 
 
-def test_an_export_that_fails_on_its_way_does_not_complete_later(api: Make) -> None:
-    found = api(export_pending_ms=200.0)
+def test_an_export_that_fails_on_its_way_does_not_complete_later(played: Api) -> None:
+    found = played
+    found.emulator.switch(export_pending_ms=200.0)
     order(found)
-    found.emulator.mutate("fail_export", dataset=NAME, export="e")
+    found.emulator.mutate("fail_export", dataset=found.name, export="e")
     order(found, name="later")
     ended = perf_counter() + 20
     while look(found, "later")["status"] != "completed":
@@ -98,13 +100,15 @@ def test_an_export_that_fails_on_its_way_does_not_complete_later(api: Make) -> N
     assert look(found)["status"] == "failed"
 
 
-def test_exports_can_be_put_there_in_any_state(api: Make) -> None:
-    found = api()
+def test_exports_can_be_put_there_in_any_state(played: Api) -> None:
+    found = played
     for status in ("pending", "processing", "failed", "completed"):
-        found.emulator.mutate("add_export", dataset=NAME, name=status, status=status)
-    listed = found("/exports/").json["data"]
+        found.emulator.mutate("add_export", dataset=found.name, name=status, status=status)
+    listed = found("/exports/", dataset_name=found.name).json["data"]
     assert [row["status"] for row in listed] == ["completed", "failed", "processing", "pending"]
-    assert [row["status"] for row in found("/exports/", status="failed").json["data"]] == ["failed"]
+    assert [
+        row["status"] for row in found("/exports/", dataset_name=found.name, status="failed").json["data"]
+    ] == ["failed"]
 
 
 def dataset(count: int = 300, names: str = "mixed") -> Dataset:
