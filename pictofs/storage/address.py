@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 
 from pictofs.errors import TransferError
 
-_PARTS = re.compile(r"(https?)://([^/?#@\s]+)([^?#\s]*)", re.IGNORECASE)
+_PARTS = re.compile(r"(https?)://([^/?#@\s]+)(/[^?#\s]*|)(?![^?#\s])", re.IGNORECASE)
 _ORIGIN = re.compile(r"(https?)://([^/?#@\s]+)/?\Z", re.IGNORECASE)
 _PORTS = {"http": ":80", "https": ":443"}
 _SHOWN = 200  # characters of a path in a message

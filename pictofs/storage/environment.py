@@ -38,14 +38,16 @@ def proxy_for(url: str, proxy: str | None) -> str:
 
 
 def _bypassed(host: str, port: int | None) -> bool:
-    # requests.utils.should_bypass_proxies: suffixes of names, CIDR for addresses, then the library's rule.
+    # As requests.utils.should_bypass_proxies: names and what is below them, CIDR for addresses, then the
+    # standard library's rule.
     listed = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     entries = [entry for entry in listed.replace(" ", "").split(",") if entry]
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         with_port = f"{host}:{port}" if port else host
-        if any(host.endswith(entry) or with_port.endswith(entry) for entry in entries):
+        names = tuple("." + entry.lstrip(".").lower() for entry in entries)
+        if f".{host}".endswith(names) or f".{with_port}".endswith(names):
             return True
     else:
         if any(_holds(entry, address) for entry in entries):

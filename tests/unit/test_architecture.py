@@ -37,6 +37,7 @@ LIBRARIES: dict[str, set[str]] = {
     "requests": {"api", "storage"},  # storage: the fallback where libcurl cannot be installed
     "urllib3": {"api", "storage"},
     "pycurl": {"storage"},
+    "certifi": {"storage"},  # libcurl's wheel has the path of another machine's certificates compiled in
     "diskcache": {"store"},
     "fuse": {"drivers"},
     "google_crc32c": {"storage", "store", "mirror", "emulator"},

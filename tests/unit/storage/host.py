@@ -1,7 +1,7 @@
 """A storage host in a thread of this process, which can be told how to treat each request.
 
-It speaks as Google Cloud Storage does where the client can tell the difference: Range, If-Match, hashes of the
-whole object on a part of it. What it was asked is kept in `seen`.
+It speaks as Google Cloud Storage does where the client can tell the difference: Range, If-Match, hashes of
+the whole object on a part of it. What it was asked is kept in `seen`.
 """
 
 from __future__ import annotations
@@ -180,8 +180,8 @@ class Host:
     def _serve(self, client: socket.socket, number: int) -> None:
         plain = client
         try:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._context is not None:
-                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 client = self._context.wrap_socket(client, server_side=True)
                 with self._lock:
                     self._sockets.discard(plain)

@@ -178,7 +178,7 @@ def test_the_bandwidth_ceiling_is_shared(make: Make, host: Host) -> None:
         assert isinstance(got, Got)
         assert bytes(got.body) == bytes([i]) * 100_000
         assert got.attempts == 1
-    # 800,000 bytes, a quarter of a second's worth of them at once; what is in one buffer each may be overdrawn.
+    # 800,000 bytes: a quarter of a second's worth at once, and one buffer each may be overdrawn.
     assert 1.0 <= time.monotonic() - began_s < 4
 
 
