@@ -6,7 +6,10 @@ environment.
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 import threading
 import time
 import uuid
@@ -18,8 +21,19 @@ LIMIT_S = 5.0
 
 
 def mark_this_run() -> None:
-    """From now on, our descendants can be told from everything else."""
-    os.environ.setdefault(MARK, uuid.uuid4().hex)
+    """From now on, our descendants can be told from everything else, and temporary files are in one folder.
+
+    Other runs on this machine have others. The folder goes at the end, unless something is mounted in it.
+    """
+    if MARK not in os.environ:
+        os.environ[MARK] = uuid.uuid4().hex
+        os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="pictofs-tests-")
+        atexit.register(_tidy, os.environ["TMPDIR"], os.getpid())
+
+
+def _tidy(folder: str, owner: int) -> None:
+    if os.getpid() == owner and not mounts():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _pids() -> frozenset[str]:
@@ -50,13 +64,12 @@ def _command(pid: str) -> str:
 
 
 def mounts() -> frozenset[str]:
-    """Mountpoints of pictofs."""
-    lines = (
-        Path("/proc/self/mountinfo").read_text().splitlines()
-        if os.path.exists("/proc/self/mountinfo")
-        else []
-    )
-    return frozenset(line.split()[4] for line in lines if " - fuse.pictofs " in line)
+    """Mountpoints of pictofs in this run's folder."""
+    if not os.path.exists("/proc/self/mountinfo"):
+        return frozenset()
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = (line.split()[4] for line in lines if " - fuse.pictofs " in line)
+    return frozenset(point for point in points if point.startswith(os.environ["TMPDIR"]))
 
 
 @dataclass(frozen=True)

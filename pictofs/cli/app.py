@@ -4,6 +4,7 @@ failed.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
@@ -12,30 +13,42 @@ from collections.abc import Sequence
 import click
 
 from pictofs import __version__
-from pictofs.cli import asking, demo, emulating, mounting, state
 from pictofs.errors import PictofsError
-from pictofs.mount import failures
 
 INTERRUPTED = 130
 
+# A command's module is imported when it is called: `pictofs status` in a loop must not load an emulator each
+# time.
+COMMANDS = {
+    "mount": "mounting",
+    "umount": "mounting",
+    "status": "state",
+    "refresh": "asking",
+    "pin": "asking",
+    "unpin": "asking",
+    "demo": "demo",
+    "emulator": "emulating",
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"pictofs.cli.{module}"), cmd_name)
+        return command
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="pictofs")
 def pictofs() -> None:
     """Mount a Pictograph organization as plain files."""
-
-
-for command in (
-    mounting.mount,
-    mounting.umount,
-    state.status,
-    asking.refresh,
-    asking.pin,
-    asking.unpin,
-    demo.demo,
-    emulating.emulator,
-):
-    pictofs.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the outermost frame: one line for the unexpected
         if os.environ.get("PICTOFS_DEBUG"):
             traceback.print_exc()
+        from pictofs.mount import failures
+
         where = failures.keep(error, os.environ)
         return _say(f"unexpected {type(error).__name__}; {where}, PICTOFS_DEBUG=1 shows it here", 1)
     return code if isinstance(code, int) else 0

@@ -7,6 +7,7 @@ the mount itself is asked first for what nobody has listed yet.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from pictofs.mount.record import Record
 from pictofs.tree import Need, Root, Tree
 
 ANSWER_LIMIT_S = 120.0  # without progress; the fetching process has bounds of its own
+PAUSE_S = 5.0  # within which a fetching process that ended is replaced
 _FOREVER_S = 1e9  # a ttl at which nothing is too old
 
 
@@ -104,7 +106,7 @@ def _walk(tree: Tree, parts: tuple[str, ...], *, nearest: bool) -> int:
 def _exchange(mount: Record, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
     client = Client(os.path.join(mount.cache_dir, "fetch.sock"))
     try:
-        client.connect()
+        _connect(client)
         answer = client.exchange(Ask(client.next_id(), verb, arguments), ANSWER_LIMIT_S)
     except LinkLost as error:
         raise Unreachable(f"{error}; `pictofs status` says more") from error
@@ -115,3 +117,17 @@ def _exchange(mount: Record, verb: str, arguments: dict[str, Any]) -> dict[str, 
     if isinstance(answer, Failed):
         raise Refused(answer.what, answer.exit_code)
     return answer.answer if isinstance(answer, Told) else {}
+
+
+def _connect(client: Client) -> None:
+    """Connect, also while the fetching process is being replaced: that is a pause."""
+    deadline = time.monotonic() + PAUSE_S
+    while True:
+        try:
+            client.connect()
+        except LinkLost:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return

@@ -62,12 +62,14 @@ class FetchingProcess:
         """Start the child; `ready_fd` becomes readable when `outcome` can tell how it went."""
         assert self._child is None, "one child at a time"
         receive, send = os.pipe()
+        # Its own log is fetch.log; what it says before it has one (a broken installation) is found in ours.
+        errors = open(self._plan.log, "ab") if self._plan.log else None  # noqa: SIM115 - closed below
         try:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "pictofs.mirror", *self._arguments(), "--ready-fd", str(send)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL if self._plan.log else None,
+                stderr=errors,
                 cwd="/",
                 env=self._environment(),
                 pass_fds=(send,),
@@ -76,6 +78,8 @@ class FetchingProcess:
             )
         finally:
             os.close(send)
+            if errors is not None:
+                errors.close()
         self.ready_fd = receive
 
     def outcome(self) -> Outcome:

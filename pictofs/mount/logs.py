@@ -108,5 +108,6 @@ def configure(settings: Settings, role: str, path: str, environ: Mapping[str, st
         old.close()
     root.addHandler(handler)
     root.setLevel(settings.log_level.upper())
-    # urllib3 writes whole URLs at this level.
-    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    # At debug urllib3 writes whole URLs, and fusepy a traceback for every name that does not exist.
+    for chatty in ("urllib3", "fuse"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -12,7 +12,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pictofs.drivers.kernel import mounting
 from pictofs.errors import MountpointUnusable, NotMounted
 from pictofs.mount import mountinfo
 
@@ -52,6 +51,8 @@ def check(path: str) -> str:
 
     A dead mount of our own ("Transport endpoint is not connected") is cleared first, and only that.
     """
+    from pictofs.drivers.kernel import mounting  # with all that serves a mount, which `status` has no use for
+
     mountpoint = absolute(path)
     above = mountinfo.at(mountpoint)
     if above is not None and above.kind == mountinfo.TYPE:
@@ -90,6 +91,8 @@ def unmount(mountpoint: str, *, lazy: bool = False) -> None:
     """
     try:
         if sys.platform == "linux":
+            from pictofs.drivers.kernel import mounting
+
             mounting.unmount(mountpoint, lazy=lazy)
         else:
             _unmount_elsewhere(mountpoint, lazy)

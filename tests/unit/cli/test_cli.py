@@ -123,11 +123,18 @@ def test_status_is_a_table_or_json(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = {
-        "mountpoint": "/mnt/a [b]", "source": "acme", "online": True, "driver": "kernel", "io": "cache",
-        "cache": {"dir": "/c", "bytes": 3 << 20, "limit": None, "files": 2}, "pids": {"supervisor": 7},
-        "budget": {"limit": 5000, "remaining": 4990, "reset": 9}, "queue": {"demand": 0},
-        "datasets": [{"name": "[bold]cats", "images": 12, "cached": 5}], "errors": [{"time": "", "what": "oh"}],
-    }  # fmt: skip
+        "mountpoint": "/mnt/a [b]",
+        "source": "acme",
+        "online": True,
+        "driver": "kernel",
+        "io": "cache",
+        "cache": {"dir": "/c", "bytes": 3 << 20, "limit": None, "files": 2},
+        "pids": {"supervisor": 7},
+        "budget": {"limit": 5000, "remaining": 4990, "reset": 9},
+        "queue": {"demand": 0},
+        "datasets": [{"name": "[bold]cats", "images": 12, "cached": 5}],
+        "errors": [{"time": "", "what": "oh"}],
+    }
     monkeypatch.setattr(report, "all_mounts", lambda environ: [document])
     _, out, _ = run(capsys, "status")
     for part in ("/mnt/a [b]", "acme", "online", "3.0M of ?", "4990 of 5000 left", "[bold]cats", "oh"):
@@ -215,4 +222,4 @@ def test_mount_pictofs_f_is_fake(capsys: pytest.CaptureFixture[str], tmp_path: P
 
 
 def test_commands_are_those_of_the_documents() -> None:
-    assert {"mount", "umount", "status", "demo", "emulator", "refresh"} <= set(app.pictofs.commands)
+    assert {"mount", "umount", "status", "demo", "emulator", "refresh"} <= set(app.COMMANDS)
