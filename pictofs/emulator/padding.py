@@ -80,6 +80,7 @@ class Prefix:
         self.body = template[:head] + self._filler(length - head, salt)
         self._md5 = hashlib.md5(self.body, usedforsecurity=False)
         self._crc32c: int = google_crc32c.extend(0, self.body)
+        self._last = (-1, -1, b"")  # the tail made last: its checksums and its bytes are asked for in one go
 
     def content(self, size: int, salt: int) -> PrefixedContent:
         """The picture of exactly `size` bytes whose tail has this salt."""
@@ -87,7 +88,10 @@ class Prefix:
 
     def tail(self, size: int, salt: int) -> bytes:
         """What follows the prefix in that picture."""
-        return self._filler(size - len(self.body) - len(self._rest), salt) + self._rest
+        if self._last[:2] != (size, salt):
+            own = self._filler(size - len(self.body) - len(self._rest), salt)
+            self._last = (size, salt, own + self._rest)
+        return self._last[2]
 
     def checksums(self, tail: bytes) -> tuple[int, bytes]:
         """crc32c and md5 of prefix and tail together."""

@@ -29,7 +29,7 @@ _SHARDS = 16
 _PERIOD = 8000  # after which names' directories (PATTERN * _SHARDS) and traits (CYCLE) repeat together
 _SECOND_US = 1_000_000
 _VARIANTS = 61
-_TAIL_BYTES = 1024  # what follows the shared prefix: the template and at least 300 bytes of the image's own
+_TAIL_BYTES = 768  # what follows the shared prefix: the template and some hundred bytes of the image's own
 _SPREAD = 257  # sizes vary by up to 256 bytes, so that a mixed-up object shows
 
 # A grey 32 x 32 baseline JPEG of a dark disc, 320 bytes: what every synthetic JPEG decodes to.

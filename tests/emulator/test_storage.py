@@ -8,6 +8,7 @@ import http.client
 import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
 from pathlib import Path
 from time import perf_counter
 from urllib.parse import urlsplit
@@ -15,9 +16,12 @@ from xml.etree import ElementTree
 
 import google_crc32c
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pictofs.emulator.launch import start
 from pictofs.emulator.settings import EmulatorSettings
+from pictofs.emulator.storage_answers import http_date
 from tests.emulator.client import Answer, Api, ask
 
 BIG_BYTES = 3_000_000
@@ -236,3 +240,8 @@ def test_a_file_that_vanished_is_a_500_and_not_a_short_body(api: Callable[..., A
     url = url_of(found, tmp_path.name, "gone.jpg")
     (tmp_path / "gone.jpg").unlink()
     assert (ask(url).status, code(ask(url))) == (500, "InternalError")
+
+
+@given(st.integers(0, 4_102_444_800))
+def test_dates_are_written_as_http_writes_them(seconds: int) -> None:
+    assert http_date(seconds) == formatdate(seconds, usegmt=True)

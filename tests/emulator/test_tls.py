@@ -50,7 +50,7 @@ def test_both_hosts_speak_tls_with_the_certificate_given(
     with pytest.raises(urllib.error.URLError, match="certificate verify failed"):
         get(items[0]["image_url"], ssl.create_default_context())
     emulator.fault("storage", "reset", count=1)
-    with pytest.raises(OSError, match="reset|closed"):  # OpenSSL does not tell an RST from an end
+    with pytest.raises(OSError, match=r"reset|closed"):  # OpenSSL does not tell an RST from an end
         get(items[0]["image_url"], trusting)
     emulator.fault("storage", "refuse")
     with pytest.raises(urllib.error.URLError, match="refused"):
