@@ -28,7 +28,7 @@ class Organization(msgspec.Struct, frozen=True, kw_only=True):
     document: bytes = b"{}\n"
 
 
-class Image(msgspec.Struct, frozen=True, kw_only=True):
+class Image(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One image of a listing. `annotation_url` is an API URL that needs the key, or None."""
 
     id: str = ""
@@ -95,7 +95,7 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     document: bytes = b"{}\n"
 
 
-class Link(msgspec.Struct, frozen=True, kw_only=True):
+class Link(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A signed URL and what it is of. Secret: the repr does not show it.
 
     `url` is empty where the mode leaves images out; `expires_s` is Unix time by our own clock, None where
@@ -148,7 +148,7 @@ class _DatasetRow(msgspec.Struct):
     organization_id: str | int | None = None
 
 
-class _ImageRow(msgspec.Struct):
+class _ImageRow(msgspec.Struct, gc=False):
     filename: str
     id: str | int = ""
     directory_path: str | None = None
@@ -189,7 +189,7 @@ class _ExportRow(msgspec.Struct):
     expires_at: Any = None
 
 
-class _LinkRow(msgspec.Struct):
+class _LinkRow(msgspec.Struct, gc=False):
     filename: str = ""
     id: str | int | None = None
     directory_path: str | None = None
@@ -249,7 +249,7 @@ def images(rows: list[Any]) -> list[Image]:
             content_type=read.content_type or read.mime_type or "",
             status=read.status or "",
             split=read.split or "",
-            tags=tuple(map(_tag, read.tags or ())),
+            tags=tuple(map(_tag, read.tags)) if read.tags else (),
             annotation_count=_whole(read.annotation_count),
             is_archived=bool(read.is_archived),
             created_ns=parse_ns(read.created_at),
@@ -322,6 +322,8 @@ def _shown(row: dict[str, Any], without: str = "") -> dict[str, Any]:
 
 
 def _whole(value: int | float | None) -> int | None:
+    if type(value) is int and value >= 0:
+        return value
     return None if value is None or value != value or value < 0 else int(value)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
-from urllib.parse import parse_qsl, urlsplit
+from functools import lru_cache
 
 import msgspec
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
+_EXPIRY = re.compile(r"[?&]((?:X-(?:Goog|Amz)-)?(?:Date|Expires))=([0-9TZ]+)(?=&|$)", re.IGNORECASE)
 _SIGNED = ("x-goog-signature", "x-amz-signature", "signature")
 
 
@@ -66,14 +68,17 @@ def is_signed(value: object) -> bool:
 
 def signed_expiry_s(url: str) -> float | None:
     """Unix seconds at which a signed URL stops working, from its own query; None where it does not say."""
-    query = {name.lower(): value for name, value in parse_qsl(urlsplit(url).query)}
-    for vendor in ("goog", "amz"):
-        try:
-            signed = datetime.strptime(query[f"x-{vendor}-date"], "%Y%m%dT%H%M%SZ")
-            return signed.replace(tzinfo=timezone.utc).timestamp() + float(query[f"x-{vendor}-expires"])
-        except (KeyError, ValueError):
-            continue
+    said = {name.lower(): value for name, value in _EXPIRY.findall(url)}
+    for vendor in ("x-goog-", "x-amz-"):
+        signed_s = _signed_s(said.get(vendor + "date", ""))
+        if signed_s is not None and said.get(vendor + "expires", "").isdecimal():
+            return signed_s + float(said[vendor + "expires"])
+    return float(said["expires"]) if said.get("expires", "").isdecimal() else None
+
+
+@lru_cache(maxsize=64)  # a batch of ten thousand URLs is signed within a second or two
+def _signed_s(date: str) -> float | None:
     try:
-        return float(query["expires"])
-    except (KeyError, ValueError):
+        return datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc).timestamp()
+    except ValueError:
         return None
