@@ -115,7 +115,10 @@ class Easy:
                 curl.setopt(pycurl.RANGE, ask.span)
         if ask.if_match != self._if_match:
             self._if_match = ask.if_match
-            curl.setopt(pycurl.HTTPHEADER, [] if ask.if_match is None else [f"If-Match: {ask.if_match}"])
+            if ask.if_match is None:
+                curl.unsetopt(pycurl.HTTPHEADER)  # an empty list would leave the old one in force
+            else:
+                curl.setopt(pycurl.HTTPHEADER, [f"If-Match: {ask.if_match}"])
         if proxy != self._proxy:
             self._proxy = proxy
             curl.setopt(pycurl.PROXY, proxy)

@@ -108,6 +108,19 @@ def test_a_version_that_is_not_the_one_asked_for_is_refused(asked: Asked, host: 
         assert isinstance(asked.error(url, **wrong), ObjectChanged), wrong
 
 
+def test_nothing_of_one_request_stays_for_the_next(make: Make, host: Host) -> None:
+    asked = make(connections=1)
+    url = host.put(PATH, DATA, generation=5)
+    asked.got(url, 5, 9, if_match=host.objects[PATH].etag_value)
+    host.objects[PATH].generation = 6
+    assert asked.got(url).whole
+    assert [(seen.header("range"), seen.header("if-match") is None) for seen in host.seen] == [
+        ("bytes=5-9", False),
+        (None, True),
+    ]
+    assert host.connections == 1
+
+
 @pytest.mark.parametrize("span", [(0, 999), (70_000, 70_999), (190_000, 250_000), (5,)])
 def test_a_200_to_a_range_is_cut_to_it(asked: Asked, host: Host, span: Any) -> None:
     got = asked.got(host.put(PATH, DATA, Treatment(no_range=True)), *span)
