@@ -10,7 +10,6 @@ import base64
 import binascii
 import hashlib
 import json
-import uuid
 
 from pictofs import names
 
@@ -24,11 +23,11 @@ def pack_id(remote_id: str) -> bytes | str:
     """A canonical UUID as its 16 bytes, any other id as text."""
     if len(remote_id) == 36:
         try:
-            value = uuid.UUID(remote_id)
+            raw = bytes.fromhex(remote_id.replace("-", ""))
         except ValueError:
             return storable(remote_id)
-        if str(value) == remote_id:
-            return value.bytes
+        if len(raw) == 16 and _uuid(raw) == remote_id:
+            return raw
     return storable(remote_id)
 
 
@@ -36,9 +35,12 @@ def unpack_id(packed: bytes | str) -> str:
     """The id behind `pack_id`; "" for an object that the service gave none."""
     if isinstance(packed, str):
         return packed
-    if len(packed) != 16:
-        return ""
-    digits = packed.hex()  # a tenth of what uuid.UUID costs, and every row pays it
+    return _uuid(packed) if len(packed) == 16 else ""
+
+
+def _uuid(raw: bytes) -> str:
+    """What `str(uuid.UUID(bytes=raw))` is, at a tenth of its cost: every row of a listing pays it."""
+    digits = raw.hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 

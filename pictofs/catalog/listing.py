@@ -37,7 +37,10 @@ _INSERT = (
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
+_NEVER_CUT_BYTES = names.LIMIT_BYTES - len(".json")  # then its annotation's name fits too
+
 Identity = bytes | str
+_New = tuple[ImageFacts, int, str]  # directory and plain name
 
 
 class ListingWrites(Settling, Removing):
@@ -132,14 +135,14 @@ class ListingWrites(Settling, Removing):
                 )
             marks, keys = padded([key for _, _, key in keyed])
             known = {row[0]: row for row in self._rows(f"{_KNOWN} IN ({marks})", (listing.dataset, *keys))}
-            new: dict[Identity, tuple[ImageFacts, int]] = {}
+            new: dict[Identity, _New] = {}
             for one, components, key in keyed:
                 directory = self._directory_for(listing, components, now_ns, change)
                 row = known.get(key)
                 if not one.remote_id:
                     key, row = self._next_ordinal(listing, one, components, key, row, new)
                 if row is None:
-                    new.setdefault(key, (one, directory))
+                    new.setdefault(key, (one, directory, names.encode(one.remote_name)))
                 elif row[2] not in listing.seen:
                     listing.seen.add(row[2])
                     self._relist(listing, row, one, directory, change)
@@ -187,8 +190,7 @@ class ListingWrites(Settling, Removing):
             return
         self._count(listing, old_directory, old_status, old_split, -1)
         if (size is not None and size != new_size) or (created_ns and created_ns != new_created_ns):
-            pk = self._supersede(pk, new_size, new_created_ns)
-            change.entries += image_entries(old_directory, file_name, annotation_name)
+            pk = self._supersede(pk, new_size, new_created_ns, change)
         elif (size, created_ns) != (new_size, new_created_ns):
             self._learn(pk, new_size, new_created_ns)
             change.nodes.append(node_id(pk, Kind.IMAGE))
@@ -210,18 +212,17 @@ class ListingWrites(Settling, Removing):
                 )
         self._count(listing, directory, status, split, 1)
 
-    def _add(self, listing: Listing, new: dict[Identity, tuple[ImageFacts, int]], change: Change) -> None:
+    def _add(self, listing: Listing, new: dict[Identity, _New], change: Change) -> None:
         """Objects seen for the first time."""
         wanted: dict[int, list[str]] = {}
-        for one, directory in new.values():
-            wanted.setdefault(directory, []).append(names.encode(one.remote_name))
+        for _, directory, plain in new.values():
+            wanted.setdefault(directory, []).append(plain)
         taken = {directory: self._taken(directory, plains) for directory, plains in wanted.items()}
         pk = self._draw(len(new))
         rows: list[tuple[object, ...]] = []
         known_bytes = 0
-        for key, (one, directory) in new.items():
-            plain, mark = names.encode(one.remote_name), mark_of(key)
-            file_name, annotation = self._names_for(directory, plain, mark, *taken[directory])
+        for key, (one, directory, plain) in new.items():
+            file_name, annotation, marks = self._names_for(directory, plain, key, *taken[directory])
             status, split = self._intern(one.status), self._intern(one.split)
             rows.append(
                 (
@@ -240,7 +241,7 @@ class ListingWrites(Settling, Removing):
                     one.height,
                     one.annotation_count,
                     self._intern(pack_tags(one.tags)),
-                    marks_of(file_name, annotation, plain, mark),
+                    marks,
                 )
             )
             listing.seen.add(pk)
@@ -253,7 +254,7 @@ class ListingWrites(Settling, Removing):
                 )
             pk += 1
         self._run_many(_INSERT, rows)
-        for directory, count in Counter(directory for _, directory in new.values()).items():
+        for directory, count in Counter(directory for _, directory, _ in new.values()).items():
             self._run("UPDATE directory SET images = images + ? WHERE pk = ?", (count, directory))
             self._soil(listing, directory, ENTRIES)
         self._run(
@@ -262,26 +263,23 @@ class ListingWrites(Settling, Removing):
         )
 
     def _names_for(
-        self, directory: int, plain: str, mark: str, files: set[str], annotations: set[str]
-    ) -> tuple[str, str]:
-        """(file name, annotation name) for a new image; both are added to what its page has taken."""
-
-        def taken(column: str, among: set[str]) -> Callable[[str], bool]:
-            return lambda name: name in among or self._is_taken(directory, column, name)
-
+        self, directory: int, plain: str, key: Identity, files: set[str], annotations: set[str]
+    ) -> tuple[str, str, int]:
+        """(file name, annotation name, marks) for a new image; its page has taken the names then."""
+        file_name, annotation, marks = plain, _uncut_annotation(plain), 0
         # Plain names that `_taken` looked up and did not find are free; all others are asked for one by one.
-        file_name, annotation = plain, _uncut_annotation(plain)
-        if plain in files or names.fit(plain, mark) != plain:
+        if plain in files or annotation in annotations or len(plain.encode()) > _NEVER_CUT_BYTES:
+            mark = mark_of(key)
+
+            def taken(column: str, among: set[str]) -> Callable[[str], bool]:
+                return lambda name: name in among or self._is_taken(directory, column, name)
+
             file_name = naming.claim(plain, mark, taken("file_name", files))
-        if (
-            file_name != plain
-            or annotation in annotations
-            or annotation != naming.annotation_plain(file_name, mark)
-        ):
             annotation = naming.annotation_name(file_name, mark, taken("annotation_name", annotations))
+            marks = marks_of(file_name, annotation, plain, mark)
         files.add(file_name)
         annotations.add(annotation)
-        return file_name, annotation
+        return file_name, annotation, marks
 
     def _taken(self, directory: int, plains: list[str]) -> tuple[set[str], set[str]]:
         """Which of these plain names, and of the annotation names to go with them, are taken."""

@@ -54,11 +54,12 @@ class VersionWrites(Placing, BlockWrites):
             raise LookupError(f"image {image} is not current")
         with self._transaction():
             listed = self._rows("SELECT size FROM image WHERE pk = ?", (image,))[0][0]
-            pk = self._supersede(image, listed, old.created_ns)
+            change = Change()
+            pk = self._supersede(image, listed, old.created_ns, change)
             self._put_truth(pk, size_bytes, generation, md5, crc32c)
             row = self.image(pk)
             assert row is not None
-        return row, Change(image_entries(row.directory, row.file_name, row.annotation_name)[:1])
+        return row, change
 
     def put_annotation(
         self, image: int, version: str, size_bytes: int, now_ns: int
@@ -112,10 +113,16 @@ class VersionWrites(Placing, BlockWrites):
         with self._counting(image):
             self._run("UPDATE image SET size = ?, created_ns = ? WHERE pk = ?", (size, created_ns, image))
 
-    def _supersede(self, pk: int, size: int | None, created_ns: int) -> int:
+    def _supersede(self, pk: int, size: int | None, created_ns: int, change: Change) -> int:
         """Another row takes the place and name of `pk`, with the size as listed; returns the new pk."""
         new = self._draw()
-        dataset, directory = self._rows("SELECT dataset, directory FROM image WHERE pk = ?", (pk,))[0]
+        dataset, directory, file_name, annotation, status, split = self._rows(
+            "SELECT dataset, directory, file_name, annotation_name, status, split FROM image WHERE pk = ?",
+            (pk,),
+        )[0]
+        # The annotation is the object's, but the links to both are this row's.
+        change.entries += image_entries(directory, file_name, annotation)[:1]
+        change.entries += self._view_entries(dataset, directory, file_name, annotation, status, split)
         self._retire(pk)
         self._run(_SUPERSEDE, (new, directory, size, created_ns, pk))
         self._run(

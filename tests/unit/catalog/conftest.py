@@ -15,6 +15,7 @@ from pictofs.catalog.model import (
     Change,
     DatasetFacts,
     ImageFacts,
+    ImageRow,
     Kind,
     block_bytes,
     node_id,
@@ -100,31 +101,28 @@ class World:
         )
         return change
 
+    def images(self) -> Iterator[tuple[str, ImageRow]]:
+        """Every current image with the path of its directory, by pages."""
+        directories = [(self.root, "")]
+        while directories:
+            directory, above = directories.pop()
+            after = ""
+            while rows := self.catalog.images(directory, after, 100):
+                yield from ((above, row) for row in rows)
+                after = rows[-1].file_name
+            after = ""
+            while subs := self.catalog.subdirectories(directory, after, 100):
+                directories += [(sub.pk, f"{above}{sub.file_name}/") for sub in subs]
+                after = subs[-1].file_name
+
     def tree(self) -> dict[str, str]:
         """Every path under images/, and the path of its annotation."""
-        found: dict[str, str] = {}
-
-        def walk(directory: int, above: str) -> None:
-            for row in self.catalog.images(directory):
-                found[above + row.file_name] = above + row.annotation_name
-            for sub in self.catalog.subdirectories(directory):
-                walk(sub.pk, f"{above}{sub.file_name}/")
-
-        walk(self.root, "")
-        return found
+        found = {above + row.file_name: above + row.annotation_name for above, row in self.images()}
+        return dict(sorted(found.items()))
 
     def names(self) -> dict[str, str]:
         """The path of every image by its remote id."""
-        found: dict[str, str] = {}
-
-        def walk(directory: int, above: str) -> None:
-            for row in self.catalog.images(directory):
-                found[row.remote_id] = above + row.file_name
-            for sub in self.catalog.subdirectories(directory):
-                walk(sub.pk, f"{above}{sub.file_name}/")
-
-        walk(self.root, "")
-        return found
+        return {row.remote_id: above + row.file_name for above, row in self.images()}
 
     def store(self, node: int, size_bytes: int | None = None) -> None:
         """Records every block of a node as stored."""
@@ -133,7 +131,12 @@ class World:
         step = block_bytes(node_kind(node))
         self.catalog.put_blocks(
             BlockRow(
-                node, block, f"store/{node >> 18:x}/{node:x}.{block:x}.0badcafe", min(step, size_bytes - at), 7, 1
+                node,
+                block,
+                f"store/{node >> 18:x}/{node:x}.{block:x}.0badcafe",
+                min(step, size_bytes - at),
+                7,
+                1,
             )
             for block, at in enumerate(range(0, size_bytes, step))
         )

@@ -158,6 +158,18 @@ def test_another_size_or_creation_time_is_another_version(world: World, facts: d
     assert not world.catalog.whole(image_node(row.pk))
 
 
+def test_what_an_earlier_listing_left_out_is_learned_without_a_new_version(world: World) -> None:
+    world.list(image(1, "a.jpg", size_bytes=None, created_ns=0))
+    before = world.catalog.image_named(world.root, "a.jpg")
+    assert before is not None
+    change = world.list(image(1, "a.jpg", size_bytes=5, created_ns=9))
+    row = world.catalog.image_named(world.root, "a.jpg")
+    assert row is not None
+    assert (row.pk, row.size_bytes, row.created_ns) == (before.pk, 5, 9)
+    assert image_node(row.pk) in change.nodes
+    assert not world.list(image(1, "a.jpg", size_bytes=None, created_ns=0)), "and what is left out stays"
+
+
 def test_an_image_that_was_renamed_or_moved_keeps_its_pk(world: World) -> None:
     world.list(image(1, "a.jpg"), image(2, "b.jpg"))
     before = world.catalog.image_named(world.root, "a.jpg")
@@ -236,12 +248,27 @@ def test_directories_come_with_their_first_image_and_go_with_their_last(world: W
 
 
 def test_doubled_and_trailing_slashes_name_the_same_directory(world: World) -> None:
-    world.list(image(1, "a.jpg", "/x/y"), image(2, "b.jpg", "//x//y/"), image(3, "c.jpg", "x/y"), image(4, "d.jpg", ""))
+    world.list(
+        image(1, "a.jpg", "/x/y"),
+        image(2, "b.jpg", "//x//y/"),
+        image(3, "c.jpg", "x/y"),
+        image(4, "d.jpg", ""),
+    )
     assert list(world.tree()) == ["d.jpg", "x/y/a.jpg", "x/y/b.jpg", "x/y/c.jpg"]
 
 
 def test_remote_names_come_back_as_the_service_wrote_them(world: World) -> None:
-    names = ["a/b.jpg", "100%.jpg", "%41.jpg", "..", "\0", "ü\u0308.png", "x" * 300 + ".jpg", "\udcff.jpg", ""]
+    names = [
+        "a/b.jpg",
+        "100%.jpg",
+        "%41.jpg",
+        "..",
+        "\0",
+        "ü\u0308.png",
+        "x" * 300 + ".jpg",
+        "\udcff.jpg",
+        "",
+    ]
     world.list(*(image(number, name, "/a%2Fb/..") for number, name in enumerate(names, 1)))
     directory = world.catalog.subdirectories(world.catalog.subdirectories(world.root)[0].pk)[0]
     assert directory.remote_path == "/a%2Fb/.."
