@@ -18,7 +18,6 @@ _MODES = ("full", "images_only", "annotations_only")
 _EMBED_MOST, _BATCH_MOST = 10_000, 10_000
 _PAGE, _PAGE_MOST = 100, 1000
 _PROJECTS, _PROJECTS_MOST = 50, 200
-_EDITABLE = ("description", "annotation_types", "classes")
 
 
 class DatasetEndpoints:
@@ -134,7 +133,7 @@ class DatasetEndpoints:
         self._service.require("member")
         body = await fields(request)
         name = text_field(body, "name")
-        given = {field: body[field] for field in _EDITABLE if body.get(field) is not None}
+        given = _edits(body)
         dataset = self._service.create_dataset(name, **given)
         return json_response(self._written(dataset), 201)
 
@@ -143,12 +142,12 @@ class DatasetEndpoints:
         self._service.require("member")
         dataset = self.found(segment(request, "dataset"))
         body = await fields(request)
+        edits = _edits(body)
         new_name = body.get("new_name" if self._dialect.letter == "c" else "name")
         if new_name is not None:
             self._service.rename_dataset(dataset, new_name)
-        for field in _EDITABLE:
-            if body.get(field) is not None:
-                setattr(dataset, field, body[field])
+        for field, value in edits.items():
+            setattr(dataset, field, value)
         self._service.touch(dataset)
         return json_response(self._written(dataset))
 
@@ -200,3 +199,18 @@ class DatasetEndpoints:
             "updated_at": iso(organization.created_us),
         }
         return json_response({"organization": row})
+
+
+def _edits(body: dict[str, Any]) -> dict[str, Any]:
+    """What a write sets of a dataset. Raises the 422 of a wrong type."""
+    editable = ("description", "annotation_types", "classes")
+    given = {name: body[name] for name in editable if body.get(name) is not None}
+    for name, kind in (("annotation_types", str), ("classes", dict)):
+        values = given.get(name, [])
+        if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
+            raise Refusal(422, "validation_error", f"{name} must be a list of {kind.__name__}")
+    if not all("name" in each for each in given.get("classes", [])):
+        raise Refusal(422, "validation_error", "a class needs a name")
+    if not isinstance(given.get("description", ""), str):
+        raise Refusal(422, "validation_error", "description must be a string")
+    return given

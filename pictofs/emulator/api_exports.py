@@ -74,12 +74,17 @@ class ExportEndpoints:
         name, form = text_field(body, "name"), body.get("format") or "pictograph"
         if form not in FORMATS:
             raise Refusal(422, "validation_error", f"format must be one of {', '.join(FORMATS)}")
+        classes = body.get("class_filter")
+        if classes is not None and not (
+            isinstance(classes, list) and all(isinstance(c, str) for c in classes)
+        ):
+            raise Refusal(422, "validation_error", "class_filter must be a list of strings")
         export = self._service.create_export(
             dataset,
             name,
             format=form,
             include_images=bool(body.get("include_images")),
-            class_filter=body.get("class_filter"),
+            class_filter=classes,
             status_filter=body.get("status_filter"),
             organize_by_split=bool(body.get("organize_by_split")),
         )

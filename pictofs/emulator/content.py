@@ -1,5 +1,4 @@
-"""The bytes behind storage objects: in memory, in a file, or made on demand (padding.py); and their
-checksums.
+"""The bytes behind storage objects, in memory, in a file or made on demand, and their checksums.
 
 A `StoredObject` is one object of the storage host in one generation. Replacing an object makes a new one
 under the same key with a higher generation; its checksums are computed once per generation, when first asked

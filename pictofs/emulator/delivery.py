@@ -1,5 +1,4 @@
-"""How an answer goes over the wire when a fault strikes it: steps as pure data, and one performer for any
-transport.
+"""How an answer goes over the wire when a fault strikes it: steps as data, and one performer.
 
 `steps` turns the bytes of a true answer into what is sent, held back or cut; `perform` does it on an asyncio
 transport, of uvicorn or our own. After a struck answer the connection always ends, so nothing is left
@@ -79,9 +78,7 @@ async def perform(
     lifted: Callable[[], bool],
     sent: Callable[[int], None],
 ) -> None:
-    """Carry the steps out. `lifted` says that the fault was taken back (ends an endless silence); `sent`
-    counts bytes.
-    """
+    """Carry the steps out; `lifted` ends an endless silence, `sent` counts bytes."""
     for step in plan:
         if transport.is_closing():
             return

@@ -1,6 +1,4 @@
-"""What every endpoint of the API shares: reading parameters, answering in the dialect, replaying repeated
-writes.
-"""
+"""What every endpoint of the API shares: parameters in, answers out, repeated writes replayed."""
 
 from __future__ import annotations
 
@@ -128,9 +126,7 @@ def text_field(body: dict[str, Any], name: str) -> str:
 
 
 async def made(positions: Sequence[int], make: Callable[[int], Made]) -> list[Made]:
-    """One row per position, giving the event loop a turn now and then: a page of 10,000 must not hold storage
-    up.
-    """
+    """One row per position, with turns for the event loop: 10,000 rows must not hold storage up."""
     rows: list[Made] = []
     for start in range(0, len(positions), _SLICE):
         rows.extend([make(position) for position in positions[start : start + _SLICE]])

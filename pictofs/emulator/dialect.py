@@ -1,5 +1,4 @@
-"""The three wire dialects: how rows, lists, single things and errors are written. Pure rendering, no
-decisions.
+"""What a wire dialect is: how rows, lists, single things and errors are written, and no decisions.
 
 A is "documents" (bare arrays and objects), B "keyed" (`{"datasets": […]}`), C "enveloped" (`{"data": …}`).
 Which field stands in which dialect is the contract of the whole emulator; absent ones are absent on purpose.

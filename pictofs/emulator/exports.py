@@ -44,9 +44,7 @@ class ExportJobs:
             await self.complete(dataset, export)
 
     async def complete(self, dataset: Dataset, export: Export, body: bytes | None = None) -> None:
-        """Write the ZIP now (or take `body` for it) and mark the export completed; failed where it cannot be
-        written.
-        """
+        """Write the ZIP now, or take `body` for it: then completed, or failed where it cannot be."""
         self._stop(export)
         export.status = "processing"
         chosen = list(samples(dataset, export))
@@ -90,9 +88,7 @@ class ExportJobs:
 
 
 def samples(dataset: Dataset, export: Export) -> Iterator[Sample]:
-    """The images that the export's filters let through, oldest first, each with its annotations that they let
-    through.
-    """
+    """The images that the export's filters let through, oldest first, with such annotations."""
     for position in dataset.images.select(status=export.status_filter):
         image = dataset.images.at(position)
         annotations = image.load_annotations()
@@ -108,9 +104,7 @@ def _part(image: Image, by_split: bool) -> str:
 
 
 def write_zip(path: Path, export: Export, dataset: Dataset, chosen: list[Sample]) -> None:
-    """Write one archive: labels in the export's format, and the image bytes uncompressed where they are
-    included.
-    """
+    """Write one archive: labels in the export's format, and with images their bytes, uncompressed."""
     with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
 
         def put(member: Member, prefix: str = "") -> None:

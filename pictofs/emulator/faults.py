@@ -119,6 +119,10 @@ class FaultPlan:
         """Take all entries out."""
         self.entries.clear()
 
+    def concern(self, host: str) -> bool:
+        """Whether an entry may still strike requests of this host."""
+        return any(fault.host == host and fault.count != 0 for fault in self.entries)
+
     def pick(self, host: str, method: str, raw_path: str, url_generation: int | None = None) -> Fault | None:
         """The fault that strikes this request, if any; it is then spent by one."""
         if not self.entries:

@@ -118,9 +118,7 @@ class Running:
 
 
 def start(settings: EmulatorSettings, *, timeout_s: float = 60.0) -> Running:
-    """Start an emulator and wait until it answers. Raises `UsageError` with its own line where it cannot
-    serve.
-    """
+    """Start an emulator and wait until it answers. Raises `UsageError`, its own line, where it cannot."""
     settings = replace(settings.validate(), parent=os.getpid())
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(

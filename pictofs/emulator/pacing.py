@@ -10,9 +10,7 @@ _SMALLEST, _TURNS_PER_S = 1024, 50
 
 
 class Pace:
-    """A queue in time: each piece is booked behind the last, so connections share `bandwidth` in order of
-    asking.
-    """
+    """A queue in time: each piece is booked behind the last, in the order in which they are asked for."""
 
     def __init__(self, switches: Switches) -> None:
         self._switches = switches

@@ -1,5 +1,4 @@
-"""Pictures grown to a wanted length by bytes that decoders skip, so that a small picture stands for a big
-file.
+"""Pictures grown to a wanted length by bytes that decoders skip: a small one stands for a big file.
 
 The filler is incompressible and differs by salt. Synthetic images share prefixes: a `Prefix` holds a
 picture's head with most of its filler and the running checksums of both, so that an image's own bytes and
@@ -45,9 +44,7 @@ def jpeg_filler(length: int, salt: int) -> bytes:
 
 
 def png_filler(length: int, salt: int) -> bytes:
-    """A private ancillary chunk of exactly `length` bytes: 0, or at least 20. Raises ValueError for what lies
-    between.
-    """
+    """A private ancillary chunk of exactly `length` bytes: 0, or at least 20. Raises ValueError for less."""
     if not length:
         return b""
     if length < _PNG_LEAST:
@@ -57,9 +54,7 @@ def png_filler(length: int, salt: int) -> bytes:
 
 
 def padded(template: bytes, size: int, salt: int) -> bytes:
-    """A JPEG or PNG grown to exactly `size` bytes. Raises ValueError where that is shorter, or too little
-    longer.
-    """
+    """A JPEG or PNG grown to exactly `size` bytes. Raises ValueError where that is too short."""
     head, filler = split(template)
     if size < len(template):
         raise ValueError(f"the picture itself takes {len(template)} bytes")

@@ -13,9 +13,7 @@ _PADDING = 4096  # of a picture whose length nobody prescribed
 
 
 def picture(filename: str, salt: int, size_bytes: int | None) -> bytes:
-    """A PNG where the name says so, else a JPEG; exactly `size_bytes` long. Raises ValueError where that is
-    too short.
-    """
+    """A PNG where the name says so, else a JPEG, of `size_bytes`. Raises ValueError for too few."""
     color = (salt * 53 % 256, salt * 97 % 256, salt * 193 % 256)
     body = io.BytesIO()
     kind = "PNG" if filename.lower().endswith(".png") else "JPEG"

@@ -44,20 +44,24 @@ class Place:
     """An address that is ours: `listener` makes a listening socket on it."""
 
     def __init__(self, option: str, host: str, port: int, tls: Tls | None = None) -> None:
-        self.tls = tls
+        self.tls, self._option = tls, option
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._holder = self._bound(option, host, port)
-        self.port: int = self._holder.getsockname()[1]
         self._host = host
+        self._holder = self._bound(port, listening=False)
+        self.port: int = self._holder.getsockname()[1]
 
-    def _bound(self, option: str, host: str, port: int) -> socket.socket:
+    def _bound(self, port: int, *, listening: bool) -> socket.socket:
         sock = socket.socket(self._family, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setblocking(False)
         try:
-            sock.bind((host, port))
+            sock.bind((self._host, port))
+            if listening:
+                sock.listen(_BACKLOG)
         except OSError as error:
             sock.close()
-            raise UsageError(f"{option}: cannot listen on {host} port {port}: {error.strerror}") from None
+            where = f"{self._host} port {port}"
+            raise UsageError(f"{self._option}: cannot listen on {where}: {error.strerror}") from None
         return sock
 
     @property
@@ -67,11 +71,8 @@ class Place:
         return f"{scheme}://{f'[{self._host}]' if ':' in self._host else self._host}:{self.port}"
 
     def listener(self) -> socket.socket:
-        """A new listening socket; OSError where somebody else listens there."""
-        sock = self._bound("port", self._host, self.port)
-        sock.listen(_BACKLOG)
-        sock.setblocking(False)
-        return sock
+        """A new listening socket. Raises `UsageError` where somebody else listens there."""
+        return self._bound(self.port, listening=True)
 
     def close(self) -> None:
         """Give the number back."""
@@ -131,9 +132,8 @@ class AppPort:
         self._app, self._place = app, place
         self._protocol = _protocol(counters)
         self._server: _Server | None = None  # the one that listens
-        self._serving: list[
-            tuple[_Server, asyncio.Task[None]]
-        ] = []  # and those that only end their connections
+        # That one too, and those before it that only see their connections to an end.
+        self._serving: list[tuple[_Server, asyncio.Task[None]]] = []
 
     async def open(self) -> None:
         """Listen; returns once connections are taken."""

@@ -33,9 +33,7 @@ _WATCH_S = 0.5
 
 
 def serve(settings: EmulatorSettings, announce: Announce) -> None:
-    """Serve until SIGTERM or SIGINT, or until the watched process ends. Raises `UsageError` for what cannot
-    be.
-    """
+    """Serve until SIGTERM, SIGINT or the end of the watched process. Raises `UsageError`."""
     settings.validate()
     try:
         with tempfile.TemporaryDirectory(prefix="pictofs-emulator-") as scratch:
@@ -69,9 +67,7 @@ async def _serve(settings: EmulatorSettings, announce: Announce, scratch: Path) 
 
 
 async def _watch(pid: int, ended: asyncio.Event) -> None:
-    """Set `ended` when our parent, the process of this id, is gone: at once on Linux, else within half a
-    second.
-    """
+    """Set `ended` when our parent, the process of this id, is gone: on Linux at once."""
     with contextlib.suppress(OSError, AttributeError):
         descriptor = os.pidfd_open(pid)
         asyncio.get_running_loop().add_reader(descriptor, ended.set)
@@ -134,9 +130,7 @@ def _places(settings: EmulatorSettings) -> Iterator[tuple[Place, Place, Place]]:
 
 
 async def _populate(service: Service, jobs: ExportJobs, settings: EmulatorSettings, scratch: Path) -> None:
-    """The datasets that the settings ask for, oldest first. Sources are imported as needed: Pillow takes its
-    time.
-    """
+    """The datasets that the settings ask for. Sources are imported as needed: Pillow takes its time."""
     made: list[Dataset] = []
     if settings.data is not None:
         from pictofs.emulator.folder import folder_datasets

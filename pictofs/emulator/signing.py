@@ -1,5 +1,4 @@
-"""Signed URLs of the storage host, V4-style: the query carries who, when and for how long; an HMAC covers it
-all.
+"""Signed URLs of the storage host, V4-style: who, when and how long in the query, under an HMAC.
 
 Source of the parameter names and their order: Google Cloud Storage, "V4 signing process". The signature is an
 HMAC-SHA256 in hexadecimal over method, path and canonical query; only the emulator itself has to verify it.
@@ -55,9 +54,7 @@ class Signer:
         return self.generation - 1
 
     def sign(self, method: str, path: str, ttl_s: int, now_s: float) -> str:
-        """`/path?query` that allows `method` on the object's path (given not percent-encoded) for `ttl_s`
-        seconds.
-        """
+        """`/path?query` that allows `method` on an object's path (not percent-encoded) for `ttl_s`."""
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
         account = (
             f"emulator-{self.generation}%40pictofs.invalid%2F{stamp[:8]}%2Fauto%2Fstorage%2Fgoog4_request"
@@ -70,9 +67,7 @@ class Signer:
         return f"{encoded}?{query}{_SIGNATURE}{self._mac(method, encoded, query)}"
 
     def verify(self, method: str, raw_path: str, raw_query: str, now_s: float) -> Grant:
-        """The grant of a URL as it came over the wire. Raises `Rejected` for a missing, tampered or expired
-        one.
-        """
+        """The grant of a URL as it came over the wire. Raises `Rejected`: unsigned, tampered, expired."""
         query, found, signature = raw_query.partition(_SIGNATURE)
         if not (
             found

@@ -191,7 +191,8 @@ class StorageProtocol(asyncio.Protocol):
     def _at_once(self, asked: _Asked) -> bool:
         """Answer now, unless something has to be waited for."""
         host = self._host
-        if host.service.switches.storage_latency_ms or host.service.switches.bandwidth or host.faults.entries:
+        switches = host.service.switches
+        if switches.storage_latency_ms or switches.bandwidth or host.faults.concern("storage"):
             return False
         answer, _ = host.look(asked)
         if isinstance(answer, StoredObject) or answer.length > _AT_ONCE:
@@ -282,7 +283,11 @@ class StorageProtocol(asyncio.Protocol):
     async def _strike(self, fault: Fault, answer: Answer, sent: list[int]) -> None:
         body = answer.body
         if answer.stored is not None:
-            body = answer.stored.content.read(answer.start, answer.end)
+            try:
+                body = answer.stored.content.read(answer.start, answer.end)
+            except OSError:
+                self._transport.abort()
+                return
         wire = [0]
 
         def count(number: int) -> None:

@@ -1,6 +1,4 @@
-"""What the storage host answers: a pure decision from a request, the object and its checksums. No connection
-here.
-"""
+"""What the storage host answers: a pure decision from a request, an object and its checksums."""
 
 from __future__ import annotations
 
@@ -76,9 +74,7 @@ def unreadable(error: OSError, *, bare: bool = False) -> Answer:
 def object_answer(
     stored: StoredObject, hashes: Hashes, headers: Mapping[bytes, bytes], shown: str, *, bare: bool = False
 ) -> Answer:
-    """200, 206, 304, 412 or 416 for an object. `shown` says what x-goog-hash carries: both, crc32c, md5 or
-    none.
-    """
+    """200, 206, 304, 412 or 416; `shown` is what x-goog-hash carries: both, crc32c, md5 or none."""
     modified_s = stored.modified_us // 1_000_000
     verdict = precondition(headers, hashes.etag, modified_s, stored.generation) if headers else 200
     if verdict == 304:

@@ -124,3 +124,10 @@ def test_a_fault_of_the_wire_is_these_steps(entry: dict[str, Any], expected: lis
 def test_a_truncated_answer_never_meets_its_length_even_when_it_is_empty() -> None:
     fault = plan({"host": "storage", "kind": "truncate"}).entries[0]
     assert steps(fault, HEAD, b"") == [Send(HEAD), Close()]
+
+
+def test_a_plan_concerns_a_host_as_long_as_an_entry_may_strike_it() -> None:
+    faults = plan({"host": "storage", "kind": "reset", "count": 1})
+    assert (faults.concern("storage"), faults.concern("api")) == (True, False)
+    faults.pick("storage", "GET", "/b")
+    assert not faults.concern("storage")

@@ -281,3 +281,39 @@ def test_a_mutation_that_cannot_be_is_refused_with_its_reason(
 ) -> None:
     with pytest.raises(ControlError, match=says):
         played.emulator.mutate(op, **fields)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"name": ""},
+        {"name": "a/b"},
+        {"name": 7},
+        {"name": "n", "classes": "car"},
+        {"name": "n", "classes": [{}]},
+        {"name": "n", "annotation_types": [1]},
+        {"name": "n", "description": []},
+        [],
+    ],
+)
+def test_a_dataset_that_cannot_be_is_422_and_nothing_is_made(played: Api, body: Any) -> None:
+    before = names(played)
+    assert played("/datasets/", "POST", data=body).status == 422
+    assert names(played) == before
+
+
+def test_a_dataset_is_changed_and_renamed_in_one_write_or_not_at_all(played: Api) -> None:
+    path = f"/datasets/{quote(played.name)}"
+    taken = next(name for name in names(played) if name != played.name)
+    assert played(path, "PATCH", data={"description": "new", "new_name": taken}).status == 409
+    assert played(path, "PATCH", data={"new_name": "N", "classes": "car"}).status == 422
+    row = played(path).json["data"]
+    assert row["description"] != "new"
+    changed = played(path, "PATCH", data={"description": "new", "classes": [{"name": "x"}]}).json["data"]
+    assert (changed["description"], changed["classes"], changed["name"]) == (
+        "new",
+        [{"name": "x"}],
+        played.name,
+    )
+    assert changed["updated_at"] > row["updated_at"]
