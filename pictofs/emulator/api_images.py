@@ -235,7 +235,7 @@ class ImageEndpoints:
         """Every directory of a dataset, a bare array; `parent_path` restricts it to the children of one."""
         dataset = self._datasets.found(segment(request, "dataset"))
         parent = request.query_params.get("parent_path")
-        rows = [self._directory(dataset, path) for path in dataset.images.directories()]
+        rows = [self._directory(dataset, path, count) for path, count in dataset.images.directories().items()]
         if parent is not None:
             rows = [row for row in rows if row["full_path"].rpartition("/")[0] == parent.rstrip("/")]
         return json_response(rows)
@@ -245,13 +245,13 @@ class ImageEndpoints:
         dataset = self._datasets.found(segment(request, "dataset"))
         nodes: dict[str, dict[str, Any]] = {}
         roots: list[dict[str, Any]] = []
-        for path in dataset.images.directories():  # sorted: a parent comes before its children
-            nodes[path] = self._directory(dataset, path) | {"children": []}
+        for path, count in dataset.images.directories().items():  # sorted: a parent comes before its children
+            nodes[path] = self._directory(dataset, path, count) | {"children": []}
             parent = path.rpartition("/")[0]
             (nodes[parent]["children"] if parent in nodes else roots).append(nodes[path])
         return json_response(roots)
 
-    def _directory(self, dataset: Dataset, path: str) -> dict[str, Any]:
+    def _directory(self, dataset: Dataset, path: str, count: int) -> dict[str, Any]:
         parent = path.rpartition("/")[0]
         return {
             "id": named_id("directory", dataset.id, path),
@@ -259,5 +259,5 @@ class ImageEndpoints:
             "name": path.rpartition("/")[2],
             "parent_directory_id": named_id("directory", dataset.id, parent) if parent else None,
             "full_path": path,
-            "image_count": len(dataset.images.select(directory_path=path)),
+            "image_count": count,
         }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -89,8 +90,8 @@ class ImageBase(Protocol):
     def matching(self, status: str | None, split: str | None, directory_path: str | None) -> Iterator[int]:
         """Ascending indexes of the images with these traits; None matches all."""
 
-    def directories(self) -> set[str]:
-        """The directory_path of every image."""
+    def directories(self) -> Counter[str]:
+        """How many images lie in each directory."""
 
 
 class ImageTable:
@@ -207,17 +208,28 @@ class ImageTable:
                     return image
         return None
 
-    def directories(self) -> list[str]:
-        """Every directory_path in use, and their parents, sorted; the root is not among them."""
-        used = self._base.directories() if self._base is not None else set()
-        used.update(
-            image.directory_path
-            for image in (*self._changed.values(), *map(self.at, self._positions.values()))
-        )
-        for path in list(used):
+    def directories(self) -> dict[str, int]:
+        """How many images lie directly in each directory, sorted; with parents, without the root."""
+        found: Counter[str] = Counter()
+        if self._base is not None:
+            found = self._base.directories()
+            found.subtract(
+                self._base.image(p).directory_path
+                for p in self._removed | self._changed.keys()
+                if p < self._base_length
+            )
+        images = (*self._changed.values(), *map(self.at, self._positions.values()))
+        found.update(image.directory_path for image in images if not image.is_archived)
+        for path in [path for path, count in found.items() if count > 0]:
             parts = path.strip("/").split("/")
-            used.update("/" + "/".join(parts[: depth + 1]) for depth in range(len(parts)))
-        return sorted(path for path in used if path != "/")
+            for depth in range(1, len(parts)):
+                found.setdefault("/" + "/".join(parts[:depth]), 0)
+        shown = {path for path, count in found.items() if count > 0}
+        return {
+            path: count
+            for path, count in sorted(found.items())
+            if path != "/" and (count > 0 or any(below.startswith(path + "/") for below in shown))
+        }
 
     # changing
 

@@ -13,6 +13,7 @@ import struct
 import unicodedata
 import zlib
 from base64 import b64decode
+from collections import Counter
 from collections.abc import Iterator
 
 from pictofs.emulator.content import StoredObject
@@ -168,9 +169,15 @@ class SyntheticImages:
         for start in range(0, self._count, _PERIOD):
             yield from (start + hit for hit in hits if start + hit < self._count)
 
-    def directories(self) -> set[str]:
-        """Directories of one period: there are no others."""
-        return {place(index, self._names)[0] for index in range(min(_PERIOD, self._count))}
+    def directories(self) -> Counter[str]:
+        """How many images lie in each directory: whole periods, and the rest."""
+        periods, rest = divmod(self._count, _PERIOD)
+        found: Counter[str] = Counter()
+        if periods:
+            one = Counter(place(index, self._names)[0] for index in range(_PERIOD))
+            found.update({path: count * periods for path, count in one.items()})
+        found.update(place(index, self._names)[0] for index in range(rest))
+        return found
 
     def candidates(self, filename: str) -> list[int]:
         """Every number in the filename, as an index and as a block."""

@@ -158,4 +158,10 @@ def test_a_changed_table_lists_what_a_plain_list_would(changes: list[tuple[str, 
     for image in plain.rows:
         counted.count(image, 1)
     assert table.totals == counted
-    assert table.directories() == sorted(table.directories())
+    found, counts = table.directories(), Counter(i.directory_path for i in plain.rows if not i.is_archived)
+    assert {path: count for path, count in found.items() if count} == {
+        p: c for p, c in counts.items() if p != "/"
+    }
+    parents = {path[:at] for path in counts for at, letter in enumerate(path) if at and letter == "/"}
+    assert set(found) == (set(counts) | parents) - {"/"}
+    assert list(found) == sorted(found)
