@@ -10,18 +10,19 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pictofs.api import Client
-from pictofs.errors import Forbidden, KeyRefused, ServiceError, Unreachable
+from pictofs.errors import Forbidden, KeyRefused, PictofsError, ServiceError, Unreachable
 from pictofs.link.messages import Priority
 from pictofs.mirror import availability
 from pictofs.mirror.availability import Standing, Verdict
 from pictofs.mirror.calls import Calls
 from pictofs.mirror.links import LinkPool
 from pictofs.mirror.policy import Policy
+from pictofs.mirror.singleflight import Flight, Progress, SingleFlight, unheard
 from pictofs.mirror.troubles import Troubles
 
 T = TypeVar("T")
@@ -151,17 +152,20 @@ class Access:
 
     async def _try_again(self, *, at_once: bool = False) -> None:
         """Asks who the key belongs to, after each backoff, until the service gives an answer."""
-        while not self.standing.online or self.standing.refused:
-            if not at_once:
-                await asyncio.sleep(max(0.0, self.standing.next_try_s - self._clock()))
-            at_once = False
-            try:
-                await self.ask(lambda client: client.organization.me(), Priority.LOOK_AHEAD)
-            except (Unreachable, KeyRefused):
-                continue
-            except ServiceError:
-                await asyncio.sleep(self._longest_s)
-        self._probe = None
+        try:
+            while not self.standing.online or self.standing.refused:
+                if not at_once:
+                    await asyncio.sleep(max(0.0, self.standing.next_try_s - self._clock()))
+                at_once = False
+                try:
+                    await self.ask(lambda client: client.organization.me(), Priority.LOOK_AHEAD)
+                except (Unreachable, KeyRefused):
+                    continue
+                except PictofsError:  # the budget, a fault of the service: no news of the key
+                    await asyncio.sleep(self._longest_s)
+        finally:
+            if self._probe is asyncio.current_task():
+                self._probe = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,3 +207,18 @@ class Membership:
         """`Access.ask`, unless it is known to be in vain."""
         self.check()
         return await self.access.ask(call, priority, background=background)
+
+    async def join(
+        self,
+        flights: SingleFlight,
+        key: Hashable,
+        start: Callable[[Flight], Awaitable[T]],
+        progress: Progress = unheard,
+    ) -> T:
+        """`SingleFlight.join`, begun once more when it ended for another mount's key."""
+        try:
+            return await flights.join(key, start, progress)
+        except KeyRefused:
+            if self.access.standing.refused:
+                raise
+            return await flights.join(key, start, progress)

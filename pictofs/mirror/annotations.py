@@ -82,10 +82,11 @@ class Annotations:
         image = self._reader.image_of_annotation(node_pk(fetch.node))
         if row is None or image is None or row.superseded or not image.directory:
             raise Stale("this version of an annotation was replaced and is not on disk: open it again")
-        current: AnnotationRow = await self._flights.join(
-            ("annotation", image.ino), lambda flight: self.fetched(member, image.pk)
+        await member.join(
+            self._flights, ("annotation", image.ino), lambda flight: self.fetched(member, image.pk)
         )
-        if current.pk != row.pk:
+        current = self._reader.image(image.pk)
+        if current is None or current.annotation != row.pk:
             raise Stale(f"the annotation of {image.file_name} was replaced by another version: open it again")
 
     async def _body(self, member: Membership, row: ImageRow, background: bool) -> bytes:

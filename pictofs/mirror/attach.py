@@ -84,6 +84,7 @@ class Register:
         if message.protocol != PROTOCOL:
             raise Incompatible(protocol_mismatch(message.protocol, self._cache_dir))
         members = await asyncio.gather(*(self._member(holder, account) for account in message.accounts))
+        await self._release(holder, {member.access for member in members})  # a mount may attach anew
         told = dict.fromkeys(
             line for member in members for line in notes(self._limits, member.policy, self._cache_dir)
         )
@@ -91,7 +92,12 @@ class Register:
 
     async def leave(self, holder: object) -> None:
         """The mount is gone; accesses that nobody else holds end."""
+        await self._release(holder, set())
+
+    async def _release(self, holder: object, kept: set[Access]) -> None:
         for key, access in tuple(self._accesses.items()):
+            if access in kept:
+                continue
             holders = self._held.get(access, set())
             holders.discard(holder)
             if not holders:

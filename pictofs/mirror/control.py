@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pictofs.catalog import Catalog, CatalogReader
+from pictofs.catalog.model import ROOT_NODE, Kind, node_id
 from pictofs.errors import UsageError
 from pictofs.mirror.access import Membership
 from pictofs.mirror.attach import Register
@@ -116,6 +117,12 @@ class Control:
         of_organization = {member.organization: member for member in members}
         refreshed = 0
         for node in nodes:
+            if node == ROOT_NODE:
+                for member in members:
+                    of_all = node_id(member.organization, Kind.ORGANIZATION)
+                    await self._looks.look(member, of_all, force=True, moved=moved)
+                refreshed += 1
+                continue
             where = place(self._reader, node)
             member = of_organization.get(where.organization) if where else None
             if where is None or member is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import logging
 import os
 import time
@@ -47,6 +48,7 @@ from pictofs.mirror.troubles import Troubles
 
 _log = logging.getLogger(__name__)
 WATCH_S = 0.25
+BREATH_TICKS = 2           # of the watch: who waits for a slot is told of the line's progress twice a second
 ASK_TIMEOUT_S = 60.0       # of a command, without progress
 CHANGED_ENTRIES = 4000     # of one message: a name may have 255 bytes, a frame holds 16 MiB
 REMEMBERED_LOOKS = 10_000  # nodes that were answered for while the service was away
@@ -145,8 +147,10 @@ class Dispatch:
 
     async def watch(self) -> None:
         """Ends the waits that see no progress; runs until cancelled."""
-        while True:
+        for tick in itertools.count():
             await asyncio.sleep(WATCH_S)
+            if tick % BREATH_TICKS == 0:
+                self._fetcher.breathe()
             now_s = self._clock()
             for mount in tuple(self._mounts.values()):
                 for wait in tuple(mount.waits.values()):

@@ -47,7 +47,8 @@ TOUCHES = 4096         # blocks seen by readers before they are written down
 class Engine:
     """Everything of one cache directory, whose lock the caller holds. One event loop.
 
-    `make_client` and `make_carrier` are for tests; `ended` is set when the process should end.
+    `make_client`, `make_carrier` and `wall_ns` (what ages are counted by) are for tests; `ended` is set when
+    the process should end.
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class Engine:
         idle_s: float = IDLE_S,
         make_client: Callable[[Account, Policy], Client] | None = None,
         make_carrier: Callable[[Limits, Policy], Carrier] | None = None,
+        wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._cache_dir = cache_dir
         self._limits = limits
         self._idle_s = idle_s
         self._make_client = make_client or client_of
         self._make_carrier = make_carrier or carrier_of
+        self._wall_ns = wall_ns
         self._couriers: dict[tuple[str | None, str | None], Courier] = {}
         self._touched: set[Fetch] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -144,15 +147,37 @@ class Engine:
         def doubt(member: Membership, dataset: int) -> None:
             self.looks.doubt(member, dataset)
 
-        listings = Listings(reader, catalog, writer, self.flights, push, troubles)
+        wall_ns = self._wall_ns
+        listings = Listings(reader, catalog, writer, self.flights, push, troubles, wall_ns=wall_ns)
         images = Images(
-            reader, catalog, writer, self.flights, listings, self._courier, push, doubt, troubles
+            reader,
+            catalog,
+            writer,
+            self.flights,
+            listings,
+            self._courier,
+            push,
+            doubt,
+            troubles,
+            wall_ns=wall_ns,
         )
-        annotations = Annotations(reader, catalog, writer, self.flights, listings, push, doubt)
+        annotations = Annotations(
+            reader, catalog, writer, self.flights, listings, push, doubt, wall_ns=wall_ns
+        )
         exports = Exports(
-            reader, catalog, writer, self.flights, listings, self._courier, push, self._room.forget
+            reader,
+            catalog,
+            writer,
+            self.flights,
+            listings,
+            self._courier,
+            push,
+            self._room.forget,
+            wall_ns=wall_ns,
         )
-        self.looks = Looks(reader, self.flights, listings, images, annotations, exports)
+        self.looks = Looks(
+            reader, self.flights, listings, images, annotations, exports, wall_ns=wall_ns
+        )
         sources: dict[Kind, Source] = {
             Kind.IMAGE: images,
             Kind.ANNOTATION: annotations,
@@ -211,7 +236,10 @@ class Engine:
         """A reader was seen on what is present: for `lru`. Look-ahead would learn its patterns here."""
         if self._limits.eviction != "lru" or message.size_bytes <= 0:
             return
-        step = block_bytes(node_kind(message.node))
+        try:
+            step = block_bytes(node_kind(message.node))
+        except ValueError:
+            return  # no node of ours
         last = (message.offset + message.size_bytes - 1) // step
         self._touched.update(Fetch(message.node, block) for block in range(message.offset // step, last + 1))
 

@@ -80,10 +80,12 @@ class Exports:
         """Makes a block of an archive present. Stale when the archive is another by now."""
         row, dataset = self._rows(node_pk(fetch.node))
         if row.size_bytes is None:
-            await self._flights.join(("size", fetch.node), lambda flight: self.measured(member, row.pk))
+            await member.join(
+                self._flights, ("size", fetch.node), lambda flight: self.measured(member, row.pk)
+            )
             row, dataset = self._rows(row.pk)
-        await self._flights.join(
-            ("witness", fetch.node), lambda flight: self._witnessed(member, row, dataset)
+        await member.join(
+            self._flights, ("witness", fetch.node), lambda flight: self._witnessed(member, row, dataset)
         )
         wanted = extent(Kind.EXPORT, row.size_bytes, fetch.block)
         got = await self._get(member, dataset, row, wanted, progress)
@@ -124,11 +126,20 @@ class Exports:
         # The list is asked for the version that this is; where it tells none, the node begins anew.
         self._seen.pop(node, None)
         await self._writer.run(lambda: self._forget(node))
-        await self._flights.join(
-            ("exports", row.dataset), lambda flight: self.listed(member, row.dataset, flight)
-        )
+        await self._relisted(member, row)
+        current = self._reader.export(row.pk)
+        if current and not current.gone and current.size_bytes not in (None, got.total_bytes):
+            raise TransferError(
+                f"{row.file_name}.zip: the service says {current.size_bytes} bytes, "
+                f"the storage host has {got.total_bytes}"
+            )
         self._push(Change([(node_id(row.dataset, Kind.EXPORTS), f"{row.file_name}.zip")], [node]))
         raise Stale(f"{row.file_name}.zip was replaced by another version: open it again")
+
+    async def _relisted(self, member: Membership, row: ExportRow) -> None:
+        await member.join(
+            self._flights, ("exports", row.dataset), lambda flight: self.listed(member, row.dataset, flight)
+        )
 
     async def _store(self, row: ExportRow, block: int, got: Got) -> None:
         wanted = length(Kind.EXPORT, row.size_bytes or got.total_bytes, block)
@@ -154,8 +165,8 @@ class Exports:
         for last_try in (False, True):
             signed = pool.single(scope)
             if signed is None:
-                signed = await self._flights.join(
-                    ("links", scope), lambda flight: self._sign(member, dataset, row, scope)
+                signed = await member.join(
+                    self._flights, ("links", scope), lambda flight: self._sign(member, dataset, row, scope)
                 )
             try:
                 return await self._courier(member).get(Get(signed.url, wanted.first, wanted.last), progress)
@@ -164,9 +175,7 @@ class Exports:
                     raise
                 pool.refused(signed)
             except (ObjectGone, ObjectChanged) as error:
-                await self._flights.join(
-                    ("exports", row.dataset), lambda flight: self.listed(member, row.dataset, flight)
-                )
+                await self._relisted(member, row)
                 raise Stale(f"{row.file_name}.zip is gone or was replaced: list them again") from error
         raise AssertionError("unreachable")
 

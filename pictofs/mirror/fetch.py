@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pictofs.catalog import CatalogReader
-from pictofs.catalog.model import Kind, node_kind
+from pictofs.catalog.model import Kind, block_bytes, node_kind
 from pictofs.errors import KeyRefused, PictofsError, TransferError, Unreachable, UsageError
 from pictofs.link.messages import Priority, Want
 from pictofs.mirror import availability
 from pictofs.mirror.access import Membership
-from pictofs.mirror.plan import API_JOBS, Fetch, Lane, blocks, lane, plan
+from pictofs.mirror.plan import API_JOBS, Fetch, Lane, blocks, lane, length, plan
 from pictofs.mirror.transfer import Progress
 
 _log = logging.getLogger(__name__)
@@ -71,6 +71,7 @@ class _Queue:
         self.jobs = jobs
         self.waiting: dict[Priority, dict[Fetch, None]] = {priority: {} for priority in Priority}
         self.running: Counter[Priority] = Counter()
+        self.moved = False  # since the last breath
 
 
 class Fetcher:
@@ -132,6 +133,16 @@ class Fetcher:
                 flight.task.cancel()
         claim.missing.clear()
 
+    def breathe(self) -> None:
+        """Tells those who wait for a slot that the line moves: their wait is not without progress."""
+        for queue in self._queues.values():
+            if queue.moved:
+                queue.moved = False
+                for waiting in queue.waiting.values():
+                    for fetch in waiting:
+                        for claim in tuple(self._flights[fetch].claims):
+                            claim.moved()
+
     def counts(self) -> dict[str, int]:
         """How many blocks wait or are on their way, by priority, as status.json names them."""
         counts: Counter[Priority] = Counter(flight.priority for flight in self._flights.values())
@@ -187,12 +198,12 @@ class Fetcher:
             del queue.waiting[flight.priority][fetch]
             member = min(flight.claims, key=lambda claim: claim.priority).member
             queue.running[flight.priority] += 1
-            flight.task = asyncio.ensure_future(self._fly(member, flight))
+            flight.task = asyncio.ensure_future(self._fly(queue, member, flight))
             flight.task.add_done_callback(
                 lambda task, flight=flight, member=member: self._landed(queue, member, flight, task)  # type: ignore[misc]
             )
 
-    async def _fly(self, member: Membership, flight: _Flight) -> None:
+    async def _fly(self, queue: _Queue, member: Membership, flight: _Flight) -> None:
         if flight.lost and await self._recheck(flight.fetch):
             return
         standing = member.access.standing
@@ -202,17 +213,24 @@ class Fetcher:
         ):
             raise availability.failure(standing, member.policy.offline)
 
+        kind = _kind(flight.fetch.node)
+        whole_bytes = self._reader.size_bytes(flight.fetch.node)
+        expected = length(kind, whole_bytes, flight.fetch.block) if whole_bytes else block_bytes(kind)
+
         def progressed(size_bytes: int) -> None:
+            flight.nearly = flight.nearly or 2 * size_bytes >= expected
+            queue.moved = True
             for claim in tuple(flight.claims):
                 claim.moved()
 
         def nearly() -> None:
             flight.nearly = True
 
-        await self._sources[_kind(flight.fetch.node)].bring(member, flight.fetch, progressed, nearly)
+        await self._sources[kind].bring(member, flight.fetch, progressed, nearly)
 
     def _landed(self, queue: _Queue, member: Membership, flight: _Flight, task: asyncio.Task[None]) -> None:
         queue.running[flight.priority] -= 1
+        queue.moved = True
         if self._flights.get(flight.fetch) is not flight:
             return  # stopped
         error = _error_of(task)

@@ -71,6 +71,7 @@ class Images:
         self._doubt = doubt
         self._troubles = troubles
         self._wall_ns = wall_ns
+        self._single: set[int] = set()  # datasets of which single requests were told
 
     async def measured(self, member: Membership, image: int) -> None:
         """Learns the size of an image that the listing gave none, from one byte of it."""
@@ -179,6 +180,13 @@ class Images:
         """One API request; all blocks at once, since the route tells no generation to hold them together."""
         if (row.size_bytes or 0) > API_OBJECT_LIMIT_BYTES:
             raise TransferError(f"{row.file_name} is too large to fetch without a signed URL")
+        if dataset.pk not in self._single:
+            self._single.add(dataset.pk)
+            self._troubles.log(
+                _log,
+                f"images of {dataset.file_name} are beyond the reach of signed URLs "
+                f"({BATCH_LIMIT} a batch, or refused by the storage host): each costs one API request",
+            )
         image = facts.to_image(row, self._reader.directory(row.directory))
         first, last = (0, 0) if wanted == Extent(0, 0) else (None, None)
         try:
@@ -213,8 +221,10 @@ class Images:
             scope = pool.scope(dataset, row, cap)
             if scope is None:
                 return None
-            await self._flights.join(
-                ("links", scope), lambda flight, scope=scope: self._batch(member, dataset, scope)  # type: ignore[misc]
+            await member.join(
+                self._flights,
+                ("links", scope),
+                lambda flight, scope=scope: self._batch(member, dataset, scope),  # type: ignore[misc]
             )
         return pool.url(dataset.pk, row, path)
 

@@ -24,6 +24,7 @@ from pictofs.mirror.troubles import Troubles
 from pictofs.mirror.writer import Writer
 
 DATASETS_PAGE = 1000
+TRANSACTION_ROWS = 1000
 _log = logging.getLogger(__name__)
 
 
@@ -87,7 +88,7 @@ class Listings:
 
     async def renew(self, member: Membership, pk: int) -> None:
         """The same, joined to whoever asks for it now."""
-        await self._flights.join(("dataset", pk), lambda flight: self.dataset(member, pk, flight))
+        await member.join(self._flights, ("dataset", pk), lambda flight: self.dataset(member, pk, flight))
 
     async def images(self, member: Membership, pk: int, flight: Flight) -> None:
         """Every image of a dataset; `flight` is told of each page."""
@@ -101,13 +102,15 @@ class Listings:
         try:
             while (page := await coming) is not None:
                 coming = asyncio.ensure_future(self._page(member, pages))
-                listed = [facts.of_image(image) for image in page]
-                self._push(
-                    await self._writer.run(
-                        lambda listed=listed: self._catalog.put_images(pk, generation, listed)  # type: ignore[misc]
+                # a page of dialect A is the whole dataset
+                for start in range(0, len(page), TRANSACTION_ROWS):
+                    listed = [facts.of_image(image) for image in page[start : start + TRANSACTION_ROWS]]
+                    self._push(
+                        await self._writer.run(
+                            lambda listed=listed: self._catalog.put_images(pk, generation, listed)  # type: ignore[misc]
+                        )
                     )
-                )
-                flight.moved()
+                    flight.moved()
         finally:
             coming.cancel()
         self._push(

@@ -14,9 +14,11 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 
+from cachetools import LRUCache
+
 from pictofs.catalog import CatalogReader
 from pictofs.catalog.model import DatasetRow, Kind
-from pictofs.errors import Forbidden, KeyRefused, NotFound, PictofsError, RateLimited, ServiceError
+from pictofs.errors import Forbidden, KeyRefused, NotFound, PictofsError, RateLimited
 from pictofs.mirror import availability, revalidate
 from pictofs.mirror.access import Membership
 from pictofs.mirror.annotations import Annotations
@@ -30,6 +32,7 @@ from pictofs.mirror.singleflight import Flight, Progress, SingleFlight
 
 _log = logging.getLogger(__name__)
 LONGEST_BACKOFF_S = 30.0
+SETBACKS = 10_000  # a step each, many of them of single images
 Run = Callable[[Flight], Awaitable[object]]
 
 
@@ -67,7 +70,7 @@ class Looks:
         self._clock = clock
         self._wall_ns = wall_ns
         self._chance = chance
-        self._setbacks: dict[Hashable, Setback] = {}
+        self._setbacks: LRUCache[Hashable, Setback] = LRUCache(SETBACKS)
         self._doubted: dict[int, float] = {}
         self._relisting: set[asyncio.Task[None]] = set()
         # steps under way that somebody has waited for in vain: what is known is served at once meanwhile
@@ -222,20 +225,14 @@ class Looks:
             return
         setback = self._setbacks.get(key)
         if setback and not force and self._clock() < setback.next_try_s:
-            if known:
-                return
-            raise setback.error
-        if known and key in self._late:
+            self._served(member, setback.error, known)
             return
-        for again in (False, True):
-            try:
-                await self._run(member, key, known, moved, run)
-                return
-            except PictofsError as error:
-                if isinstance(error, KeyRefused) and not member.access.standing.refused and not again:
-                    continue  # it was another mount's key
-                self._served(member, error, known)
-                return
+        if known and key in self._late and member.policy.offline != "off":
+            return
+        try:
+            await self._run(member, key, known, moved, run)
+        except PictofsError as error:
+            self._served(member, error, known)
 
     def _served(self, member: Membership, error: PictofsError, known: bool) -> None:
         """Returns when what is known is served in spite of `error`, else raises."""
@@ -248,13 +245,14 @@ class Looks:
             known=known,
         )
         if final is not None:
-            raise final
+            raise final.with_traceback(None)
 
     async def _run(
         self, member: Membership, key: Hashable, known: bool, moved: Progress, run: Run
     ) -> None:
         """Joins the step's flight; where something is known, no longer than patience without progress."""
         last_s = self._clock()
+        patient = known and member.policy.offline != "off"  # has something to fall back on
 
         def progressed() -> None:
             nonlocal last_s
@@ -262,11 +260,13 @@ class Looks:
             moved()
 
         joined = asyncio.ensure_future(
-            self._flights.join(key, lambda flight: self._noted(key, member, flight, run), progressed)
+            member.join(
+                self._flights, key, lambda flight: self._noted(key, member, flight, run), progressed
+            )
         )
         try:
             while not joined.done():
-                left_s = last_s + member.policy.patience_s - self._clock() if known else None
+                left_s = last_s + member.policy.patience_s - self._clock() if patient else None
                 if left_s is not None and left_s <= 0:
                     self._late.add(key)
                     return
@@ -286,7 +286,7 @@ class Looks:
             failures = before.failures + 1 if before else 0
             longest_s = min(LONGEST_BACKOFF_S, max(1.0, member.policy.ttl_s / 2))
             wait_s = availability.backoff_s(failures, longest_s, self._chance())
-            if isinstance(error, RateLimited) and isinstance(error, ServiceError):
+            if isinstance(error, RateLimited):
                 wait_s = max(wait_s, error.retry_after_s or 0.0)
             self._setbacks[key] = Setback(failures, self._clock() + wait_s, error)
             raise

@@ -38,6 +38,7 @@ AGE_PAGES = 16
 PAGE_BLOCKS = 1000
 # Evicting a little more than is needed spares the next blocks the same search.
 EXTRA_SHARE = 256
+EXTRA_BYTES = 16 << 20
 # A block that came just now has a reader on its way to it.
 FRESH_S = 10
 
@@ -162,7 +163,8 @@ class Room:
     def _evict(self, size_bytes: int, need_bytes: int | None = None) -> bool:
         """Makes room for `size_bytes` by the policy; False when nothing may go."""
         need_bytes = self._store.short_bytes(size_bytes) if need_bytes is None else need_bytes
-        wanted = need_bytes + min(self._store.limit_bytes // EXTRA_SHARE, 16 << 20)
+        extra_bytes = min(self._store.limit_bytes // EXTRA_SHARE, EXTRA_BYTES)
+        wanted = need_bytes + (extra_bytes if extra_bytes > need_bytes else 0)
         policy = self._store.eviction
         if self._store.short_bytes(0) > 0 and policy == "epoch":
             # The limits are broken without the newcomer (they were lowered, the disk is full of others): they
@@ -173,8 +175,8 @@ class Room:
             return False
         blocks = [Fetch(age.node, age.block) for age in chosen]
         self._catalog.drop_each(blocks)
-        self._unspill([fetch for fetch in blocks if fetch in self._spilled])
-        return self._store.make_room(size_bytes, blocks)
+        self._remove(blocks)  # all of them: a block without a row would be nobody's
+        return self._store.short_bytes(size_bytes) <= 0
 
     def _choose(self, policy: str, need_bytes: int) -> list[BlockAge]:
         """Victims among the gone, then (never under `epoch`) among ever more of the blocks by age."""

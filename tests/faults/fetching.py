@@ -36,7 +36,7 @@ from pictofs.link.messages import (
 LIMIT_S = 30.0
 
 
-class Refused(Exception):  # noqa: N818 - what the process said, not an error of the test
+class Refused(Exception):
     """A Failed, as an exception."""
 
     def __init__(self, failed: Failed) -> None:

@@ -22,7 +22,9 @@ OFFLINE = availability.unreachable(ONLINE, 100.0, "no answer", 30.0, 0.0)
 REFUSED = availability.refused(ONLINE, 100.0, "refused", 30.0, 0.0)
 
 
-def verdict(standing: Standing, *, offline: str = "auto", grace_s: float = 0.0, now_s: float, known: bool) -> Verdict:
+def verdict(
+    standing: Standing, *, offline: str = "auto", grace_s: float = 0.0, now_s: float, known: bool
+) -> Verdict:
     return availability.before(standing, offline=offline, grace_s=grace_s, now_s=now_s, known=known)
 
 

@@ -42,7 +42,8 @@ def pool(clock: Clock) -> LinkPool:
 
 def links(*ids: str, life: float | None = 3600.0, clock: Clock | None = None) -> Links:
     ends = None if life is None else WALL_S + (clock.now_s if clock else 0.0) + life
-    return Links(items=[Link(url=f"http://s/{one}?sig", id=one, filename=f"{one}.jpg") for one in ids], expires_s=ends)
+    items = [Link(url=f"http://s/{one}?sig", id=one, filename=f"{one}.jpg") for one in ids]
+    return Links(items=items, expires_s=ends)
 
 
 def test_a_url_is_found_by_id_and_used_for_nine_tenths_of_its_life(pool: LinkPool, clock: Clock) -> None:
@@ -76,7 +77,8 @@ def test_without_ids_links_are_matched_by_directory_and_name() -> None:
 
 
 def test_a_bare_name_names_an_image_only_where_the_batch_is_whole_and_has_it_once() -> None:
-    twins = [Link(url="u1", filename="a.jpg"), Link(url="u2", filename="a.jpg"), Link(url="u3", filename="b.jpg")]
+    told = [("u1", "a.jpg"), ("u2", "a.jpg"), ("u3", "b.jpg")]
+    twins = [Link(url=url, filename=name) for url, name in told]
     assert list(sound(1, twins, True).values()) == ["u3"]
     assert sound(1, twins, False) == {}
 
@@ -88,7 +90,7 @@ def test_a_dataset_within_the_cap_is_asked_for_at_once_and_a_larger_one_by_statu
     assert pool.scope(dataset(image_count=10_001), image(status="new"), None) == ALL
 
 
-def test_a_batch_that_was_cut_short_leads_to_the_status_and_one_that_was_whole_to_nothing(pool: LinkPool) -> None:
+def test_a_batch_cut_short_leads_to_the_status_and_a_whole_one_to_nothing(pool: LinkPool) -> None:
     pool.fill(ALL, links("i2"), NOW_NS, whole=False)
     assert pool.scope(dataset(), image(status="new"), 10_000) == NEW
     pool.fill(NEW, links("i3"), NOW_NS, whole=True)
@@ -97,19 +99,19 @@ def test_a_batch_that_was_cut_short_leads_to_the_status_and_one_that_was_whole_t
     assert pool.scope(dataset(), image(status="review"), 10_000) is None
 
 
-def test_an_image_listed_after_the_batch_was_asked_for_is_worth_another_batch(pool: LinkPool) -> None:
+def test_an_image_listed_after_the_batch_is_worth_another_batch(pool: LinkPool) -> None:
     pool.fill(ALL, links("i2"), NOW_NS, whole=True)
     assert pool.scope(dataset(listed_ns=NOW_NS - 1), image(), 10_000) is None
     assert pool.scope(dataset(listed_ns=NOW_NS + 1), image(), 10_000) == ALL
 
 
-def test_a_refused_url_takes_its_whole_batch_with_it_but_not_a_newer_one(pool: LinkPool, clock: Clock) -> None:
+def test_a_refused_url_takes_its_batch_with_it_not_a_newer_one(pool: LinkPool, clock: Clock) -> None:
     pool.fill(ALL, links("i1", "i2"), NOW_NS, whole=True)
     signed = pool.url(1, image(remote_id="i1"), "/")
     assert signed is not None
     pool.refused(signed)
     assert pool.url(1, image(remote_id="i2"), "/") is None
-    assert pool.scope(dataset(), image(), 10_000) is None, "a storage host that refuses all costs no batch each"
+    assert pool.scope(dataset(), image(), 10_000) is None, "a host that refuses all costs no batch each"
     clock.now_s = REFUSAL_SPACING_S
     assert pool.scope(dataset(), image(), 10_000) == ALL
     pool.fill(ALL, links("i1", "i2", clock=clock), NOW_NS, whole=True)

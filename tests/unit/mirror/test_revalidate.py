@@ -56,7 +56,12 @@ def test_images_are_listed_when_never_when_the_fingerprint_moved_and_every_ten_t
 
 @pytest.mark.parametrize(
     ("images", "remaining", "due"),
-    [(1_000_000, 1999, Due.PUT_OFF), (1_000_000, 2000, Due.YES), (5000, 0, Due.YES), (1_000_000, None, Due.YES)],
+    [
+        (1_000_000, 1999, Due.PUT_OFF),
+        (1_000_000, 2000, Due.YES),
+        (5000, 0, Due.YES),
+        (1_000_000, None, Due.YES),
+    ],
 )
 def test_a_relisting_that_would_take_over_half_of_the_budget_is_put_off_unless_it_is_small(
     images: int, remaining: int | None, due: Due
