@@ -116,6 +116,7 @@ class Mounted:
         try:
             self._process.wait(END_S)
         except subprocess.TimeoutExpired:
+            self._process.send_signal(signal.SIGUSR1)      # where it stands goes to its log
             abort(self.mountpoint)
             self._process.send_signal(signal.SIGKILL)
             self._process.wait(END_S)

@@ -28,12 +28,14 @@ FOLDER_NODE = node_id(_FOLDER_PK, Kind.CONTROL)
 class ControlFile:
     """`render(answer)` gives the text; `answer` is what the fetching process told when asked `verb`.
 
-    It is empty when that process is not there, and when `verb` is "": nobody is asked then.
+    It is empty when that process is not there, and when `verb` is "": nobody is asked then. A text that grows
+    with every look would never be read to its end: it is rendered once in `kept_s` seconds.
     """
 
     name: str
     verb: str
     render: Callable[[dict[str, Any]], bytes]
+    kept_s: float = 0.0
 
 
 class Control(Place):
@@ -65,6 +67,8 @@ class Control(Place):
         if node == FOLDER_NODE:
             return self.attr()
         file = self._file(node)
+        if node in self._texts and self._wall_ns() - self._texts[node][1] < file.kept_s * 1e9:
+            return self._file_attr(node)
         answer: dict[str, Any] = {}
         if file.verb:
             request = Ask(0, file.verb)

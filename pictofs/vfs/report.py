@@ -49,7 +49,7 @@ class Report:
         return [
             ControlFile("status.json", "status", lambda answer: _json(self.status(answer))),
             ControlFile("metrics", "status", self.metrics),
-            ControlFile("access.log", "", lambda answer: self.access_log()),
+            ControlFile("access.log", "", lambda answer: self.access_log(), kept_s=0.5),
         ]
 
     def status(self, answer: dict[str, Any]) -> dict[str, Any]:

@@ -215,22 +215,25 @@ class Vfs:
         except Need as need:
             counters.waited[name] += 1
             done, fail = self._timed(done, fail)
-            if counters.watched:
-                counters.record(name, node, what, "waits")
+            self._record(name, node, what, "waits")
             operation = Operation(self._waits, attempt, done, fail, self._clock(), resolves)
             operation.begin(need)
             return None if operation.ended else operation
         except Exception as error:  # noqa: BLE001 - the boundary: every operation ends in an errno
             number = errno_of(error)
             counters.failed(number)
-            if counters.watched:
-                counters.record(name, node, what, errno.errorcode.get(number, str(number)))
+            self._record(name, node, what, errno.errorcode.get(number, str(number)))
             fail(number)
             return None
         if counters.watched:
-            counters.record(name, node, what, "ok")
+            self._record(name, node, what, "ok")
         done(value)
         return None
+
+    def _record(self, name: str, node: int, what: str, outcome: str) -> None:
+        # who reads the log would otherwise be what it is about
+        if self.counters.watched and not self._tree.rendered(node):
+            self.counters.record(name, node, what, outcome)
 
     def _timed(self, done: types.Done[T], fail: Fail) -> tuple[types.Done[T], Fail]:
         begun_s = self._clock()

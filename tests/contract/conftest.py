@@ -71,7 +71,9 @@ def module_driver(request: pytest.FixtureRequest) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def shared_mount(module_driver: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
+def shared_mount(
+    module_driver: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mounted]:
     """A mount of the images of `tests.contract.test_drivers`."""
     from tests.contract.test_drivers import DEEP
 
@@ -84,7 +86,9 @@ def shared_mount(module_driver: tuple[str, str], tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture(scope="module")
-def unsized_mount(module_driver: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
+def unsized_mount(
+    module_driver: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mounted]:
     """A mount whose service tells no sizes: forty files, a fresh one for every test."""
     folder = tmp_path_factory.mktemp("unsized")
     world = World(folder / "cache", sizes=False)

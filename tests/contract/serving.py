@@ -6,8 +6,10 @@ stdout when the mount answers; connects again when the link breaks.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
+import signal
 import sys
 import threading
 import time
@@ -76,5 +78,6 @@ def main(order: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR1)
     logging.basicConfig(level=logging.DEBUG if "-v" in sys.argv else logging.WARNING)
     main(json.loads(sys.argv[1]))

@@ -141,10 +141,14 @@ def test_the_access_log_records_only_while_somebody_looks(bench: Bench) -> None:
     bench.names("org/Cars/images")
     bench.entry("org/nothing")
     assert bench.begin(bench.vfs.readlink, bench.node("org")).errno == errno.EINVAL
+    size_bytes = bench.ask(bench.vfs.getattr, node).size_bytes
+    assert size_bytes == len(bench.body(node)), "it does not grow under who reads it"
+    bench.pass_s(1)
     bench.ask(bench.vfs.getattr, node)
     lines = bench.body(node).decode().splitlines()
     assert any(" lookup " in line and " nothing " in line and line.endswith(" ok") for line in lines)
     assert any(" readlink " in line and line.endswith(" EINVAL") for line in lines)
+    assert not any(f" {node:x} " in line for line in lines), "reading it is not what it is about"
     bench.pass_s(61)
     count = len(bench.vfs.counters.lines())
     bench.names("org")
