@@ -1,7 +1,7 @@
 """The bytes we have: blocks of versions of objects, as files under `<cache_dir>/store`.
 
-The fetching process alone opens it. Readers open the files by the paths that the catalog holds. A failure here
-is a miss: no reader ever gets an error because a disk was full.
+The fetching process alone opens it. Readers open the files by the paths that the catalog holds. A failure
+here is a miss: no reader ever gets an error because a disk was full.
 """
 
 from pictofs.store.eviction import POLICIES, Candidate, victims

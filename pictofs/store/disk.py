@@ -1,11 +1,11 @@
 """How a block lies on disk: diskcache's `Disk` with our file names and our way of writing.
 
-`<pk / 1024>/<node>.<block>.<8 random>`, all hexadecimal, below the store's folder. The name says which entry a file belongs
-to, so that a file nobody knows (left by a kill between writing and recording) is found by looking up one key; neighbours
-in a listing are neighbours on disk; and a folder holds some thousand files.
+`<pk / 1024>/<node>.<block>.<8 random>`, all hexadecimal, below the store's folder. The name tells which entry
+a file belongs to, so that one nobody knows (left by a kill between writing and recording) is found by
+looking up one key; neighbours in a listing are neighbours on disk; and a folder holds some thousand files.
 
-A file is written, closed and only then recorded; another version of the entry gets another name. So whoever
-was told a path opens a whole file or none.
+A file is written, closed and only then recorded, and other bytes of the same entry get another name. So
+whoever was told a path opens a whole file, or none.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import diskcache
+from diskcache import Disk
 from diskcache.core import MODE_BINARY
 
 Body = bytes | bytearray | memoryview
@@ -41,10 +41,14 @@ def parse_name(name: str) -> tuple[int, int] | None:
         return None
 
 
-class BlockDisk(diskcache.Disk):  # type: ignore[misc]
-    """Writes a body in one go, without a copy, and leaves nothing behind when the disk is full."""
+class BlockDisk(Disk):  # type: ignore[misc]
+    """Writes a body in one go, without a copy, and leaves nothing behind when the disk is full.
 
-    last = ""  # the name that was given last: the caller of `Cache.set` wants to know
+    diskcache's own copies a body into a BytesIO, pickles what is no `bytes`, and leaves half a file when a
+    write fails.
+    """
+
+    last = ""  # the name given last: what `Cache.set` does not tell
 
     def filename(self, key: Any = None, value: Any = None) -> tuple[str, str]:
         """(name relative to the store, full path) for a new file of this key."""
@@ -53,14 +57,15 @@ class BlockDisk(diskcache.Disk):  # type: ignore[misc]
         return name, os.path.join(self._directory, name)
 
     def store(self, value: Body, read: bool, key: Any = None) -> tuple[int, int, str, None]:
-        """Writes the file; (size, mode, name, None) for the table. OSError leaves no file."""
+        """Writes the file; (size, mode, name, None) for the table. An OSError leaves no file."""
         name, path = self.filename(key)
         self.last = name
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            handle = os.open(path, flags, 0o600)
         except FileNotFoundError:
             os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            handle = os.open(path, flags, 0o600)
         try:
             try:
                 _write_all(handle, value)

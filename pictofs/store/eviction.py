@@ -1,13 +1,13 @@
 """Which blocks go when there is no room: pure, from candidates to victims.
 
-`epoch`  keeps what is there. Training reads everything once an epoch in a new order, so whatever is evicted
-         for a newcomer is wanted before the newcomer is wanted again; a cache of half a dataset that stays put serves half
-         of every epoch, one that churns (as `lru` does) serves next to nothing. Only old versions and what was
-         deleted go, and what arrives when the rest is full is not kept.
-`lru`    then what no reader was seen on for longest.
-`fifo`   then what entered first.
+`epoch`  keeps what is there. Training reads everything once an epoch, in a new order: whatever is evicted for
+         a newcomer is wanted again before the newcomer is. A cache of half a dataset that stays put serves
+         half of every epoch; one that churns, as `lru` does, serves next to nothing. So only old versions
+         and what was deleted go, and what arrives when the rest is full is not kept.
+`lru`    after those, what no reader was seen on for longest.
+`fifo`   after those, what entered first.
 
-Under every policy old versions and what was deleted go first, and what is pinned never goes.
+What is pinned never goes, under any policy.
 """
 
 from __future__ import annotations
@@ -61,17 +61,17 @@ def victims(policy: str, candidates: Iterable[C], need_bytes: int) -> list[C]:
     if policy not in POLICIES:
         raise ValueError(f"no eviction policy {policy!r}")
     chosen: list[C] = []
-    freed = 0
+    freed_bytes = 0
     for one in sorted((c for c in candidates if _may_go(policy, c)), key=lambda c: _rank(policy, c)):
-        if freed >= need_bytes:
+        if freed_bytes >= need_bytes:
             break
         chosen.append(one)
-        freed += one.size_bytes
-    return chosen if freed >= need_bytes else []
+        freed_bytes += one.size_bytes
+    return chosen if freed_bytes >= need_bytes else []
 
 
 def _may_go(policy: str, one: Candidate) -> bool:
-    return not one.current or (policy != "epoch" and not one.pinned)
+    return not one.pinned and (policy != "epoch" or not one.current)
 
 
 def _rank(policy: str, one: Candidate) -> tuple[bool, int, int, int]:

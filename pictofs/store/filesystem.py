@@ -1,7 +1,7 @@
 """What a cache directory lies on, and how much of it a cache may take.
 
-The catalog and the store are SQLite files in WAL mode with readers in several processes: shared memory and locks that
-network file systems do not keep. FUSE file systems are refused too: their daemon may be of anybody, even of us.
+The catalog and the store are SQLite files in WAL mode with readers in several processes: shared memory and
+locks that network file systems do not keep. FUSE is refused too: its daemon may be anybody's, even ours.
 """
 
 from __future__ import annotations
@@ -11,19 +11,21 @@ import re
 
 from pictofs.errors import CacheUnusable
 
-NETWORK = frozenset(
-    ("9p", "afs", "beegfs", "ceph", "cifs", "coda", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "orangefs",
-     "panfs", "pvfs2", "smb3", "smbfs", "virtiofs", "wekafs")
-)  # fmt: skip
-LOCAL_FUSE = frozenset(("fuseblk",))  # NTFS and exFAT on a disk of this machine
+# fmt: off
+NETWORK = frozenset((
+    "9p", "afs", "beegfs", "ceph", "cifs", "coda", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4",
+    "orangefs", "panfs", "pvfs2", "smb3", "smbfs", "virtiofs", "wekafs",
+))
+# fmt: on
+_LOCAL_FUSE = ("fuseblk",)  # NTFS and exFAT on a disk of this machine
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 _MOST_BYTES = 50 << 30
 
 
 def kind_of_file_system(path: str, mountinfo: str | None = None) -> str:
-    """The type of the file system below `path` as /proc/self/mountinfo names it; "" where that cannot be told.
+    """The type of the file system below `path`, as /proc/self/mountinfo names it; "" where that is not told.
 
-    `path` need not exist yet: the nearest folder above it counts. `mountinfo` is the table, for tests.
+    `path` need not exist yet: the nearest folder above it counts. `mountinfo` is that table, for tests.
     """
     if mountinfo is None:
         try:
@@ -47,7 +49,7 @@ def kind_of_file_system(path: str, mountinfo: str | None = None) -> str:
 
 def is_network(kind: str) -> bool:
     """Whether a file system of that type keeps neither shared memory nor locks between processes for us."""
-    return kind in NETWORK or kind == "fuse" or (kind.startswith("fuse.") and kind not in LOCAL_FUSE)
+    return kind in NETWORK or (kind.partition(".")[0] in ("fuse", "fusectl") and kind not in _LOCAL_FUSE)
 
 
 def refuse_network(path: str, mountinfo: str | None = None) -> None:
@@ -61,10 +63,10 @@ def refuse_network(path: str, mountinfo: str | None = None) -> None:
 
 
 def default_limits(path: str) -> tuple[int, int]:
-    """(cache_size, min_free) in bytes for a cache on the file system of `path`: min(20 %, 50 GiB) and 5 %."""
-    existing = path
+    """(cache_size, min_free) in bytes for a cache at `path`: min(20 % of the file system, 50 GiB), 5 %."""
+    existing = os.path.abspath(path)
     while not os.path.exists(existing):
-        existing = os.path.dirname(existing) or "."
+        existing = os.path.dirname(existing)
     status = os.statvfs(existing)
     total_bytes = status.f_blocks * status.f_frsize
     return min(total_bytes // 5, _MOST_BYTES), total_bytes // 20

@@ -1,28 +1,32 @@
 """Blocks in diskcache: put, read, verify, drop, within a size and a minimum of free space.
 
-diskcache keeps the table of entries and the files; eviction is ours (`eviction_policy='none'`, `cull_limit=0`: its
-own default of ten can evict the item just stored). It does not fsync, so what was written before
-a crash of the machine may be short: whoever opens a block for the first time after a boot asks `verify`.
+diskcache keeps the table of entries and the files; eviction is ours (`eviction_policy='none'`,
+`cull_limit=0`: its default of ten can evict the item just stored). It does not fsync, so what was written
+before a crash of the machine may be short: whoever opens a block first after a boot asks `verify`.
 
-Open, use and close a store in one thread: diskcache has a connection for every thread and closes only the caller's.
+Open, use and close a store in one thread: diskcache has a connection for every thread, and closes only the
+caller's. What it does not offer (the name of an entry's file, its size) is read from its table, in `_table`.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import diskcache
 import google_crc32c
 
 from pictofs.errors import CacheFull, CacheUnusable
 from pictofs.store.disk import BlockDisk, Body, key_of, parse_key, parse_name
-from pictofs.store.eviction import POLICIES, C, victims
+from pictofs.store.eviction import POLICIES
 
 log = logging.getLogger(__name__)
 FOLDER = "store"
+_TABLE = "cache.db"
 _FAILURES = (OSError, sqlite3.Error, diskcache.Timeout)
 _SWEEP_ROWS = 1000
 
@@ -30,9 +34,9 @@ _SWEEP_ROWS = 1000
 class Store:
     """The blocks of one cache directory.
 
-    `directory` is the cache directory: paths are relative to it and begin with `store/`. `limit_bytes`
-    bounds the sum of all blocks; below `min_free_bytes` of free space on the disk nothing is stored either.
-    `free_bytes` tells the free space.
+    `directory` is the cache directory: paths are relative to it and begin with `store/`. `limit_bytes` bounds
+    the sum of all blocks; with less than `min_free_bytes` left on the disk nothing is stored either.
+    `eviction` names the policy for who asks; `free_bytes` tells the free space.
     """
 
     def __init__(
@@ -56,28 +60,37 @@ class Store:
         self._free_bytes = free_bytes or self._disk_free_bytes
         self._cache: diskcache.Cache | None = None
         self._failing = False
+        self._opened = False
 
     def open(self) -> None:
         """Opens or begins the store, without a scan. CacheUnusable when the folder cannot be used.
 
-        A damaged table is begun anew: the blocks it knew are swept later, and fetched again when wanted.
+        A damaged table is begun anew: the files it knew are swept later, and fetched again when wanted. On a
+        disk without any room everything is a miss until there is some.
         """
+        self._opened = True
         try:
             os.makedirs(self._folder, 0o700, exist_ok=True)
             try:
                 self._connect()
             except sqlite3.DatabaseError as error:
                 if isinstance(error, sqlite3.OperationalError):
-                    raise
+                    raise  # busy, full or not writable: no damage
                 self._set_table_aside()
                 self._connect()
         except _FAILURES as error:
+            if _is_full(error):
+                self._failed(error)
+                return
+            self._opened = False
             raise CacheUnusable(
-                f"the store in cache_dir {self.directory} cannot be opened ({error}): see whether it is writable"
+                f"the store in cache_dir {self.directory} cannot be opened ({error}): "
+                "see whether it can be written"
             ) from error
 
     def close(self) -> None:
         """Closes the table; idempotent."""
+        self._opened = False
         if self._cache is not None:
             self._cache.close()
             self._cache = None
@@ -88,30 +101,32 @@ class Store:
         `crc32c` is of the body, which the caller has checked. CacheFull when room must be made first. None
         when the disk failed: that is logged once until it works again, and the block is simply not here.
         """
-        cache = self._open()
         need_bytes = self.short_bytes(len(body))
         if need_bytes > 0:
             raise CacheFull(f"no room for {len(body)} bytes in {self._folder}", need_bytes=need_bytes)
-        key = key_of(node, block)
-        disk = cache.disk
-        disk.last = ""
+        key, name = key_of(node, block), ""
         try:
-            replaced = self._size(key)
-            cache.set(key, body, tag=crc32c)
+            cache = self._open()
+            _, replaced_bytes = self._entry(key)
+            cache.disk.last = ""
+            try:
+                cache.set(key, body, tag=crc32c)
+            finally:
+                name = cache.disk.last
         except _FAILURES as error:
-            self._failed(error, disk.last)
+            self._failed(error, name)
             return None
         self._failing = False
-        self.bytes += len(body) - replaced
-        return f"{FOLDER}/{disk.last}"
+        self.bytes += len(body) - replaced_bytes
+        return f"{FOLDER}/{name}"
 
     def read(self, node: int, block: int) -> bytes | None:
         """The block's bytes, unchecked; None when it is not here."""
-        name = self._name(node, block)
-        if name is None:
+        path = self.path(node, block)
+        if path is None:
             return None
         try:
-            with open(os.path.join(self._folder, name), "rb") as file:
+            with open(os.path.join(self.directory, path), "rb") as file:
                 return file.read()
         except OSError:
             return None
@@ -123,31 +138,31 @@ class Store:
 
     def path(self, node: int, block: int) -> str | None:
         """The block's path relative to the cache directory; None when it is not here."""
-        name = self._name(node, block)
-        return None if name is None else f"{FOLDER}/{name}"
+        try:
+            name, _ = self._entry(key_of(node, block))
+        except _FAILURES as error:
+            self._failed(error)
+            return None
+        return f"{FOLDER}/{name}" if name else None
 
     def drop(self, node: int, block: int) -> int:
-        """Removes a block; returns the bytes that this freed. Whoever has it open reads on."""
-        cache = self._open()
-        key = key_of(node, block)
+        """Removes a block; returns the bytes that this freed. Whoever has it open reads on.
+
+        Where the disk is too full even to note that, the file goes all the same and a sweep notes it later.
+        """
+        key, name, size_bytes = key_of(node, block), "", 0
         try:
-            size_bytes = self._size(key)
-            cache.delete(key)
+            name, size_bytes = self._entry(key)
+            self._open().delete(key)
         except _FAILURES as error:
-            self._failed(error, "")
-            return 0
+            self._failed(error, name)
         self.bytes -= size_bytes
         return size_bytes
 
     def short_bytes(self, size_bytes: int) -> int:
         """How many bytes must go before `size_bytes` fit; 0 or less: they fit."""
-        return max(
-            self.bytes + size_bytes - self.limit_bytes, self.min_free_bytes + size_bytes - self._free_bytes()
-        )
-
-    def choose(self, candidates: Iterable[C], need_bytes: int) -> list[C]:
-        """The victims among these candidates under the store's policy; empty when they do not suffice."""
-        return victims(self.eviction, candidates, need_bytes)
+        over_limit = self.bytes + size_bytes - self.limit_bytes
+        return max(over_limit, self.min_free_bytes + size_bytes - self._free_bytes())
 
     def make_room(self, size_bytes: int, blocks: Iterable[tuple[int, int]]) -> bool:
         """Drops these blocks, in order, until `size_bytes` fit; whether they do.
@@ -160,107 +175,105 @@ class Store:
             self.drop(node, block)
         return self.short_bytes(size_bytes) <= 0
 
-    def entries(self) -> Iterator[tuple[int, int]]:
-        """(node, block) of everything that is here, in the order in which it came."""
-        for _, node, block, _ in self._entries():
-            yield node, block
-
     def sweep(self, known: Callable[[int, int], bool]) -> Iterator[int]:
-        """Removes what nobody would ever read: files without an entry, entries without a file or that `known` denies.
+        """Removes what nobody would ever read: files no entry has, entries without a file or not `known`.
 
-        A step handles one folder or a thousand entries and yields the bytes it freed, so that the caller can do
-        something urgent in between. For rare runs in the background.
+        A step looks at one folder or at a thousand entries and yields the bytes it freed, so that the caller
+        can do something urgent in between. For rare runs in the background; ends early when the disk fails.
         """
-        for rows in self._pages():
-            freed = 0
-            for _, node, block, name in rows:
-                if not known(node, block) or not os.path.exists(os.path.join(self._folder, name)):
-                    freed += self.drop(node, block)
-            yield freed
-        with os.scandir(self._folder) as folders:
-            names = [entry.name for entry in folders if entry.is_dir(follow_symlinks=False)]
-        for folder in names:
-            yield self._sweep_folder(folder)
-
-    def clear(self) -> None:
-        """Removes every block."""
-        for node, block in list(self.entries()):
-            self.drop(node, block)
+        try:
+            yield from self._sweep_entries(known)
+            with os.scandir(self._folder) as folders:
+                names = sorted(entry.name for entry in folders if entry.is_dir(follow_symlinks=False))
+            for name in names:
+                yield self._sweep_folder(name)
+        except _FAILURES as error:
+            self._failed(error)
 
     def _connect(self) -> None:
-        cache = diskcache.Cache(
-            self._folder, disk=BlockDisk, eviction_policy="none", cull_limit=0, disk_min_file_size=0, statistics=0
+        self._cache = diskcache.Cache(
+            self._folder,
+            disk=BlockDisk,
+            eviction_policy="none",
+            cull_limit=0,
+            disk_min_file_size=0,
+            statistics=0,
+            sqlite_mmap_size=0,  # a disk that is full or broken must be an error, not SIGBUS
         )
-        self._cache = cache
-        self.bytes = int(cache.reset("size"))
+        self.bytes = int(self._cache.reset("size"))
 
     def _set_table_aside(self) -> None:
-        table = os.path.join(self._folder, diskcache.core.DBNAME)
+        table = os.path.join(self._folder, _TABLE)
         for suffix in ("", "-wal", "-shm"):
             if os.path.exists(table + suffix):
                 os.replace(table + suffix, f"{table}.damaged{suffix}")
         log.warning("the table of the store %s was damaged: it is begun anew", self._folder)
 
     def _open(self) -> diskcache.Cache:
-        if self._cache is None:
+        if not self._opened:
             raise CacheUnusable(f"the store in cache_dir {self.directory} is not open")
+        if self._cache is None:
+            self._connect()
         return self._cache
 
-    def _failed(self, error: Exception, name: str) -> None:
-        """A miss, no more: leaves no file behind and no transaction open, and says so once."""
+    def _table(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = self._open()._sql(sql, parameters).fetchall()
+        return rows
+
+    def _entry(self, key: str) -> tuple[str, int]:
+        """(name of the file, its size) of an entry; ("", 0) when there is none."""
+        rows = self._table("SELECT filename, size FROM Cache WHERE key = ? AND raw = 1", key)
+        return (rows[0][0], rows[0][1]) if rows else ("", 0)
+
+    def _failed(self, error: Exception, name: str = "") -> None:
+        """A miss, no more: leaves no file and no open transaction behind, and says so once."""
         self.failures += 1
         if name:
             try:
                 os.unlink(os.path.join(self._folder, name))
             except OSError:
-                pass  # it never came to be
-        self._open().close()  # a COMMIT that failed leaves diskcache inside its transaction; the next use connects anew
+                pass  # it is gone, or never came to be
+        # A COMMIT that fails leaves diskcache within its transaction: the next use connects anew.
+        if self._cache is not None:
+            self._cache.close()
         if not self._failing:
             self._failing = True
-            log.error("the store %s cannot take or give up blocks, bytes pass it by: %s", self._folder, error)
+            log.error("the store %s fails, bytes pass it by until it works again: %s", self._folder, error)
 
-    def _size(self, key: str) -> int:
-        row = self._open()._sql("SELECT size FROM Cache WHERE key = ? AND raw = 1", (key,)).fetchone()
-        return row[0] if row else 0
-
-    def _name(self, node: int, block: int) -> str | None:
-        try:
-            row = self._open()._sql(
-                "SELECT filename FROM Cache WHERE key = ? AND raw = 1", (key_of(node, block),)
-            ).fetchone()
-        except _FAILURES:
-            return None
-        return row[0] if row else None
-
-    def _pages(self) -> Iterator[list[tuple[int, int, int, str]]]:
+    def _sweep_entries(self, known: Callable[[int, int], bool]) -> Iterator[int]:
         after = 0
-        while True:
-            rows = self._open()._sql(
-                "SELECT rowid, key, filename FROM Cache WHERE rowid > ? ORDER BY rowid LIMIT ?", (after, _SWEEP_ROWS)
-            ).fetchall()
-            if not rows:
-                return
+        sql = "SELECT rowid, key, filename FROM Cache WHERE rowid > ? ORDER BY rowid LIMIT ?"
+        while rows := self._table(sql, after, _SWEEP_ROWS):
+            freed_bytes = 0
+            for _, key, name in rows:
+                node, block = parse_key(key)
+                if not known(node, block) or not os.path.exists(os.path.join(self._folder, name)):
+                    freed_bytes += self.drop(node, block)
             after = rows[-1][0]
-            yield [(rowid, *parse_key(key), name) for rowid, key, name in rows]
-
-    def _entries(self) -> Iterator[tuple[int, int, int, str]]:
-        for rows in self._pages():
-            yield from rows
+            yield freed_bytes
 
     def _sweep_folder(self, folder: str) -> int:
-        freed = 0
+        freed_bytes = 0
         path = os.path.join(self._folder, folder)
-        with os.scandir(path) as files:
-            for entry in files:
-                named = parse_name(entry.name)
-                if named is not None and self._name(*named) == f"{folder}/{entry.name}":
-                    continue
-                try:
-                    freed += entry.stat(follow_symlinks=False).st_size
-                    os.unlink(entry.path)
-                except OSError:
-                    continue  # gone already, or not ours to remove
-        return freed
+        try:
+            files = list(os.scandir(path))
+        except FileNotFoundError:
+            return 0  # its last block went meanwhile
+        for entry in files:
+            named = parse_name(entry.name)
+            if named is not None and self._entry(key_of(*named))[0] == f"{folder}/{entry.name}":
+                continue
+            try:
+                size_bytes = entry.stat(follow_symlinks=False).st_size
+                os.unlink(entry.path)
+                freed_bytes += size_bytes
+            except OSError:
+                continue  # gone already, or no file
+        try:
+            os.rmdir(path)
+        except OSError:
+            pass  # something is in it, as there should be
+        return freed_bytes
 
     def _disk_free_bytes(self) -> int:
         try:
@@ -268,3 +281,7 @@ class Store:
         except OSError:
             return 0
         return status.f_bavail * status.f_frsize
+
+
+def _is_full(error: Exception) -> bool:
+    return getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in str(error)
