@@ -99,7 +99,7 @@ class Passthrough:
         self._answer(node, unique, backing)
 
     def _answer(self, node: int, unique: int, backing: int) -> None:
-        flags = Fopen.PASSTHROUGH if backing else Fopen.KEEP_CACHE
+        flags = Fopen.NOFLUSH | (Fopen.PASSTHROUGH if backing else Fopen.KEEP_CACHE)
         if not self._reply(unique, replies.opened(unique, flags, backing)):
             self._opens.released(node, unique)    # whoever opened it is gone, and no RELEASE will come
 

@@ -137,12 +137,15 @@ class KernelDriver:
                 if error.errno in _AGAIN:
                     continue
                 raise
+            if not length:
+                return   # the other end is closed: /dev/fuse says ENODEV, a socket this
             words[BUSY_SINCE] = now_ns()
             _, opcode, unique, node, pid = unpack(buffer)
             try:
+                handler = handlers[opcode]
+                words[REQUESTS + opcode] += 1
                 with turn:
-                    handlers[opcode](unique, node, length, pid)
-                    words[REQUESTS + opcode] += 1
+                    handler(unique, node, length, pid)
             except Exception:
                 if opcode >= wire.OPCODES:
                     self._answers.reply(unique, wire.error(unique, errno.ENOSYS))    # of a later kernel
@@ -326,7 +329,7 @@ class KernelDriver:
 
     def _open(self, unique: int, node: int, length: int, pid: int) -> None:
         if self._passthrough is None:
-            self._answers.send(replies.opened(unique, Fopen.KEEP_CACHE))
+            self._answers.send(replies.opened(unique, Fopen.KEEP_CACHE | Fopen.NOFLUSH))
             return
         now = self._answers.now
         now.unique = unique

@@ -1,7 +1,8 @@
 """Telling the kernel that what it remembers is no longer so: from a thread that nobody waits for.
 
 INVAL_ENTRY takes the parent directory's lock, and a LOOKUP or READDIR that waits for the network holds it:
-sent from the loop it would wait for itself; sent from here it would stop everybody else in that directory. So it is held back while such a request is under way there, within reason. INVAL_INODE is sent for attributes
+sent from the loop it would wait for itself; sent from here it would stop everybody else in that directory.
+So it is held back while such a request is under way there, within reason. INVAL_INODE is sent for attributes
 only: that takes no lock. Page cache needs no telling (the bytes of a node never change, another version is
 another node), and a directory's cache goes when its mtime moves.
 """

@@ -5,8 +5,7 @@ One anonymous file, mapped by both, words of eight bytes:
     word            holds
     0               MAGIC, so that a successor of another layout starts afresh
     1               when the request in hand was read, CLOCK_MONOTONIC ns; 0 while the loop waits for one
-    2               requests that came again after a hand-over
-    3               notifications sent
+    2               notifications sent
     64 … 127        requests by opcode
     128 …           rows of `opens.Opens`, four words each
 
@@ -23,7 +22,7 @@ import time
 from pictofs.drivers.kernel.wire import OPCODES, Opcode
 
 MAGIC = 0x7069_6374_6F66_0001
-BUSY_SINCE, RESENT, NOTIFIED, REQUESTS, ROWS = 1, 2, 3, 64, 128
+BUSY_SINCE, NOTIFIED, REQUESTS, ROWS = 1, 2, 64, 128
 ROW_WORDS = 4
 OPEN_NODES = 1 << 16               # io=passthrough: nodes open at once; 2 MiB, as far as used
 
