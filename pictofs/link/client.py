@@ -98,19 +98,10 @@ class Client:
         """What has arrived, in order, perhaps nothing. LinkLost at the end, after everything before it."""
         messages, self._kept = self._kept, []
         for _ in range(_RECEIVE_ROUNDS):
-            if self._ended:
+            arrived = self._read(_RECEIVE_BYTES)
+            if arrived is None:
                 break
-            try:
-                data = self._open().recv(_RECEIVE_BYTES)
-                if not data:
-                    raise LinkLost("the fetching process has ended")
-                messages += self._frames.feed(data)
-            except BlockingIOError:
-                break
-            except LinkLost as error:
-                self._ended = error
-            except OSError as error:
-                self._ended = LinkLost(f"the link broke: {os.strerror(error.errno or 0)}")
+            messages += arrived
         if self._ended and not messages:
             ended = self._ended
             self.close()
@@ -120,27 +111,27 @@ class Client:
     def exchange(self, request: Any, timeout_s: float) -> Attached | Done | Failed | Told:
         """Sends `request` and waits for its answer.
 
-        `timeout_s` counts without progress: a `Moved` starts it anew. What arrives for others meanwhile is
-        kept for `receive`. TimeoutError when the time is up, LinkLost when the connection ends.
+        `timeout_s` counts without progress: a `Moved` starts it anew. What came for others before the answer
+        is kept for `receive`; what comes after it is left in the socket, so that a selector sees it.
+        TimeoutError when the time is up, LinkLost when the connection ends.
         """
         self.send(request)
-        aside: list[Reply] = []
         deadline_s = time.monotonic() + timeout_s
-        try:
-            while True:
-                messages = self.receive()
-                for place, message in enumerate(messages):
-                    if isinstance(message, Moved) and message.id == request.id:
-                        deadline_s = time.monotonic() + timeout_s
-                    elif isinstance(message, Attached | Done | Failed | Told) and message.id == request.id:
-                        aside += messages[place + 1 :]
-                        return message
-                    else:
-                        aside.append(message)
-                if not messages:
-                    self._await(deadline_s)
-        finally:
-            self._kept = aside + self._kept
+        while True:
+            arrived = self._read(min(self._frames.lacking_bytes, _RECEIVE_BYTES))
+            for message in arrived or ():
+                if isinstance(message, Attached | Done | Failed | Told) and message.id == request.id:
+                    return message
+                if isinstance(message, Moved) and message.id == request.id:
+                    deadline_s = time.monotonic() + timeout_s
+                else:
+                    self._kept.append(message)
+            if self._ended:
+                ended = self._ended
+                self.close()
+                raise ended
+            if arrived is None:
+                self._await(deadline_s)
 
     def close(self) -> None:
         """Closes the connection and forgets what was not sent; may be called at any time."""
@@ -160,6 +151,25 @@ class Client:
         poll.register(self._open(), select.POLLIN | (select.POLLOUT if self._unsent else 0))
         if any(event & select.POLLOUT for _, event in poll.poll(left_s * 1000)):
             self.flush()
+
+    def _read(self, size_bytes: int) -> list[Reply] | None:
+        """The messages that the next `size_bytes` complete; None when nothing is there, now or any more."""
+        if self._ended:
+            return None
+        try:
+            data = self._open().recv(size_bytes)
+            if data:
+                return self._frames.feed(data)
+            self._ended = LinkLost("the fetching process has ended")
+        except BlockingIOError:
+            return None
+        except LinkLost as error:
+            if self._socket is None:
+                raise
+            self._ended = error
+        except OSError as error:
+            self._ended = LinkLost(f"the link broke: {os.strerror(error.errno or 0)}")
+        return None
 
     def _open(self) -> socket.socket:
         if self._socket is None:

@@ -40,6 +40,15 @@ class Frames(Generic[T]):
         self._decode = msgspec.msgpack.Decoder(accepted).decode
         self._held = bytearray()
 
+    @property
+    def lacking_bytes(self) -> int:
+        """How many more bytes the next message needs at least: so many hold nothing of the one after it."""
+        held = len(self._held)
+        if held < _LENGTH.size:
+            return _LENGTH.size - held
+        (length,) = _LENGTH.unpack_from(self._held)
+        return int(_LENGTH.size + length - held)
+
     def feed(self, data: bytes | memoryview) -> list[T]:
         """The messages that `data` completes, in order; LinkLost when the stream makes no sense."""
         self._held += data

@@ -118,9 +118,9 @@ class Control:
         refreshed = 0
         for node in nodes:
             if node == ROOT_NODE:
-                for member in members:
-                    of_all = node_id(member.organization, Kind.ORGANIZATION)
-                    await self._looks.look(member, of_all, force=True, moved=moved)
+                for each in members:
+                    of_all = node_id(each.organization, Kind.ORGANIZATION)
+                    await self._looks.look(each, of_all, force=True, moved=moved)
                 refreshed += 1
                 continue
             where = place(self._reader, node)

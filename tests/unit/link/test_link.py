@@ -180,8 +180,17 @@ def test_exchange_waits_for_its_own_answer_and_keeps_what_is_for_others(running:
     running.recorder.answer = answering(Moved(1), changed, Done(99), Told(1, {"ok": True}), Moved(4))
     client = connected(running)
     assert client.exchange(Ask(client.next_id(), "status"), 10) == Told(1, {"ok": True})
+    assert select.select([client], [], [], 10)[0], "what came after the answer is seen by a selector"
     assert received(client, 3) == [changed, Done(99), Moved(4)]
     client.close()
+
+
+def test_exchange_ends_with_the_connection(running: Running) -> None:
+    client = connected(running)
+    running.recorder.answer = lambda peer, message: peer.close()
+    with pytest.raises(LinkLost):
+        client.exchange(Ask(client.next_id(), "status"), 10)
+    assert not client.connected
 
 
 def test_exchange_ends_when_nothing_comes(running: Running) -> None:
