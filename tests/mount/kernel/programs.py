@@ -17,8 +17,12 @@ ROOT = Path(__file__).parents[3]
 def reader(code: str, *arguments: object) -> subprocess.Popen[str]:
     """A Python program of its own that may hang on a mount."""
     return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
 
 
@@ -76,8 +80,11 @@ def digest(data: bytes) -> str:
 
 class _Dirent(ctypes.Structure):
     _fields_ = (
-        ("d_ino", ctypes.c_uint64), ("d_off", ctypes.c_int64), ("d_reclen", ctypes.c_ushort),
-        ("d_type", ctypes.c_ubyte), ("d_name", ctypes.c_char * 256),
+        ("d_ino", ctypes.c_uint64),
+        ("d_off", ctypes.c_int64),
+        ("d_reclen", ctypes.c_ushort),
+        ("d_type", ctypes.c_ubyte),
+        ("d_name", ctypes.c_char * 256),
     )
 
 

@@ -24,7 +24,7 @@ def test_another_version_is_seen_and_an_open_file_keeps_the_one_it_has(
         assert held("hash") == digest(old)
         new = os.urandom(70_000)
         (folder / "other").write_bytes(new)
-        os.rename(folder / "other", file)     # as the store does: never the same file with other bytes
+        os.rename(folder / "other", file)  # as the store does: never the same file with other bytes
         served.ask("rescan")
         served.until(lambda: seen.stat().st_size == len(new))
         assert seen.read_bytes() == new

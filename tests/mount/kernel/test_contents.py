@@ -53,14 +53,23 @@ def test_every_write_is_refused_as_on_a_read_only_file_system(folder: Path, serv
     mount = serve(folder, io=io).mountpoint
     file, directory = mount / "4096.bin", mount / "a"
     attempts: list[Callable[[], object]] = [
-        lambda: os.open(file, os.O_WRONLY), lambda: os.open(file, os.O_RDWR),
-        lambda: os.open(file, os.O_RDONLY | os.O_TRUNC), lambda: os.open(mount / "new", os.O_CREAT),
-        lambda: os.truncate(file, 1), lambda: os.unlink(file), lambda: os.rmdir(mount / "empty"),
-        lambda: os.mkdir(mount / "new"), lambda: os.rename(file, mount / "new"),
-        lambda: os.chmod(file, 0o777), lambda: os.chown(file, 1, 1), lambda: os.utime(file),
+        lambda: os.open(file, os.O_WRONLY),
+        lambda: os.open(file, os.O_RDWR),
+        lambda: os.open(file, os.O_RDONLY | os.O_TRUNC),
+        lambda: os.open(mount / "new", os.O_CREAT),
+        lambda: os.truncate(file, 1),
+        lambda: os.unlink(file),
+        lambda: os.rmdir(mount / "empty"),
+        lambda: os.mkdir(mount / "new"),
+        lambda: os.rename(file, mount / "new"),
+        lambda: os.chmod(file, 0o777),
+        lambda: os.chown(file, 1, 1),
+        lambda: os.utime(file),
         lambda: os.symlink("x", mount / "new"),
-        lambda: os.link(file, mount / "new"), lambda: os.mkfifo(directory / "fifo"),
-        lambda: os.setxattr(file, "user.x", b"1"), lambda: os.removexattr(file, "user.pictofs.name"),
+        lambda: os.link(file, mount / "new"),
+        lambda: os.mkfifo(directory / "fifo"),
+        lambda: os.setxattr(file, "user.x", b"1"),
+        lambda: os.removexattr(file, "user.pictofs.name"),
     ]
     for attempt in attempts:
         with pytest.raises(OSError, match="Read-only"):

@@ -104,7 +104,7 @@ def test_a_file_that_is_not_whole_is_read_the_ordinary_way_by_all_who_have_it_op
     folder: Path, serve: Serve
 ) -> None:
     truth = os.urandom(9 << 20)
-    (folder / "slow-0-big").write_bytes(truth)    # larger than what OPEN waits for, and never "ready"
+    (folder / "slow-0-big").write_bytes(truth)  # larger than what OPEN waits for, and never "ready"
     served = serve(folder, io="passthrough")
     path = served.mountpoint / "slow-0-big"
     with path.open("rb") as first, path.open("rb") as second:

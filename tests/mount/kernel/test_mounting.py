@@ -97,7 +97,7 @@ def _mount_as_nobody(place: Path) -> None:
     )
     script = (
         f"mknod {node} c 10 229 && chmod 666 {node} && mount --bind {node} /dev/fuse && "
-        f"exec setpriv --reuid 65534 --regid 65534 --clear-groups {sys.executable} -c \"$0\" {mountpoint}"
+        f'exec setpriv --reuid 65534 --regid 65534 --clear-groups {sys.executable} -c "$0" {mountpoint}'
     )
     said = run("unshare", "--mount", "sh", "-c", script, code, cwd=ROOT, check=False)
     if "Permission denied" in said.stderr and sys.executable in said.stderr:

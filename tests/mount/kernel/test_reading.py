@@ -19,9 +19,7 @@ from tests.mounting import run
 pytestmark = pytest.mark.mount
 
 
-def test_every_way_to_read_gives_the_same_bytes(
-    folder: Path, serve: Serve, io: str, tmp_path: Path
-) -> None:
+def test_every_way_to_read_gives_the_same_bytes(folder: Path, serve: Serve, io: str, tmp_path: Path) -> None:
     mount = serve(folder, io=io).mountpoint
     for path in sorted(folder.glob("*.bin")):
         truth, seen = path.read_bytes(), mount / path.name
@@ -44,7 +42,7 @@ def _direct(path: Path, size: int, _: Path) -> bytes:
     while got := os.preadv(fd, [room], len(found)):
         found += room[:got]
         if got % 4096:
-            break     # the end: an offset behind it would not be aligned
+            break  # the end: an offset behind it would not be aligned
     os.close(fd)
     return found
 
@@ -92,8 +90,12 @@ def _by_ring(path: Path, size: int, _: Path) -> bytes:
 
 
 WAYS: dict[str, Callable[[Path, int, Path], bytes]] = {
-    "mmap": _mapped, "O_DIRECT": _direct, "sendfile": _sendfile, "copy_file_range": _copied,
-    "pread, backwards": _backwards, "pread at the edges": _bytewise_edges,
+    "mmap": _mapped,
+    "O_DIRECT": _direct,
+    "sendfile": _sendfile,
+    "copy_file_range": _copied,
+    "pread, backwards": _backwards,
+    "pread at the edges": _bytewise_edges,
 }
 if not uring.why_not():
     WAYS["io_uring"] = _by_ring

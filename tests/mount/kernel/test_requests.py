@@ -30,7 +30,7 @@ def test_a_second_epoch_asks_nothing_and_goes_on_with_the_server_stopped(folder:
         "    os.close(fd)\n"
         "print(len(os.listdir(sys.argv[1])))\n"
     )
-    for _ in range(2):      # a directory is cached by the kernel when it is read for the second time
+    for _ in range(2):  # a directory is cached by the kernel when it is read for the second time
         finished(reader(code, served.mountpoint / "empty", *names))
     before = served.requests()
     assert served.child is not None

@@ -11,8 +11,8 @@ import mmap
 import os
 import struct
 
-_SETUP, _ENTER = 425, 426          # the same on every architecture
-_READ = 22                         # IORING_OP_READ
+_SETUP, _ENTER = 425, 426  # the same on every architecture
+_READ = 22  # IORING_OP_READ
 _GETEVENTS = 1
 _SQ_RING, _CQ_RING, _SQES = 0, 0x8000000, 0x10000000
 
@@ -20,7 +20,7 @@ _SQ_RING, _CQ_RING, _SQES = 0, 0x8000000, 0x10000000
 def read(fd: int, size: int, offset: int) -> bytes:
     """`size` bytes at `offset`; OSError ENOSYS or EPERM where there is no io_uring."""
     libc = ctypes.CDLL(None, use_errno=True)
-    parameters = bytearray(120)    # struct io_uring_params
+    parameters = bytearray(120)  # struct io_uring_params
     ring = libc.syscall(_SETUP, 2, (ctypes.c_char * 120).from_buffer(parameters))
     if ring < 0:
         number = ctypes.get_errno()
