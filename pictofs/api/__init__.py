@@ -5,9 +5,11 @@
                 what can be asked, in the vendor's words
     service     which dialect is spoken; a request by what is meant, an answer out of its envelope
     dialect     pure: the tables of paths and bodies of the three dialects
-    models      pure: rows → frozen structs
+    models, shapes
+                pure: rows → frozen structs
     paging      pure: walking a list that changes meanwhile
     transport   one request: retries, deadline, redirects, refusals
+    downloads   what a download is told and brings back; who carries it out lies above this room
     governor    the hour's budget, and the reserve of it that is kept for demand
     refusals, documents, times, address
                 pure: errors, JSON, dates and URLs as the service writes them
@@ -15,8 +17,23 @@
 """
 
 from pictofs.api.client import Client
+from pictofs.api.downloads import DownloadFailure, DownloadReport
 from pictofs.api.governor import Budget
 from pictofs.api.models import Dataset, Export, Image, Link, Links, Organization
 from pictofs.api.paging import Pager
+from pictofs.api.shapes import Annotation
 
-__all__ = ["Budget", "Client", "Dataset", "Export", "Image", "Link", "Links", "Organization", "Pager"]
+__all__ = [
+    "Annotation",
+    "Budget",
+    "Client",
+    "Dataset",
+    "DownloadFailure",
+    "DownloadReport",
+    "Export",
+    "Image",
+    "Link",
+    "Links",
+    "Organization",
+    "Pager",
+]

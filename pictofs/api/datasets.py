@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from os import PathLike
 
 from pictofs.api import models
 from pictofs.api.dialect import Dialect
 from pictofs.api.documents import decode
+from pictofs.api.downloads import WORKERS, DatasetOrder, DownloadReport, FileProgress, folder_of
 from pictofs.api.models import Dataset, Link, Links
 from pictofs.api.paging import Pager, Pages, Rows, Walk
 from pictofs.api.service import PAGE_ROWS, Service
@@ -18,10 +21,11 @@ _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class Datasets:
-    """Reading datasets and the signed URLs of what they hold."""
+    """Reading datasets and the signed URLs of what they hold. `carry` carries out the order of a download."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, carry: Callable[[DatasetOrder], DownloadReport]) -> None:
         self._service = service
+        self._carry = carry
 
     # the list
 
@@ -46,17 +50,17 @@ class Datasets:
 
     def get(
         self,
-        name_slug_or_id: str,
+        name: str,
         include_images: bool = False,
         images_limit: int = 1000,
         images_offset: int = 0,
     ) -> Dataset:
-        """One dataset by whatever names it. NotFound when nothing does.
+        """One dataset by whatever names it: name, slug or id. NotFound when nothing does.
 
         What looks like an id is tried as one first. In dialect A, whose paths know slugs alone, a name that
         is none is looked for in the list.
         """
-        asked = name_slug_or_id
+        asked = name
         ways = [self.get_by_name, self.get_by_id]
         if self._service.dialect.letter == "c":
             ways = ways[:1]  # its one slot takes either
@@ -97,6 +101,31 @@ class Datasets:
     def resolve(self, dataset: Dataset | str) -> Dataset:
         """The dataset itself, or the one that a text names (one request)."""
         return dataset if isinstance(dataset, Dataset) else self.get(dataset)
+
+    # files
+
+    def download(
+        self,
+        name: Dataset | str,
+        output_dir: str | PathLike[str] = ".",
+        *,
+        mode: str = "full",
+        status_filter: str | None = None,
+        max_workers: int = WORKERS,
+        progress: FileProgress | None = None,
+        retry: DownloadReport | None = None,
+    ) -> DownloadReport:
+        """Write images and annotations to `output_dir/<dataset>/images/…` and `…/annotations/…`.
+
+        `mode` is full, images_only or annotations_only. Datasets of more images than one batch of signed
+        URLs names are whole all the same. `progress` is called in this thread with (files done, files in
+        all, name) after each file. Files are there whole or not at all; one that fails is in the report's
+        `failures` and nothing is raised for it. `retry` is such a report: only its failures are fetched.
+        """
+        order = DatasetOrder(
+            self.resolve(name), folder_of(output_dir), mode, status_filter, max_workers, progress, retry
+        )
+        return self._carry(order.check())
 
     # signed URLs
 

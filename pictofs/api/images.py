@@ -25,7 +25,7 @@ class Images:
 
     def __init__(self, service: Service, datasets: Datasets) -> None:
         self._service = service
-        self._datasets = datasets
+        self.datasets = datasets
         self._listing = Listing(service, datasets)
 
     def pages(self, dataset: Dataset | str, *, status: str | None = None) -> Iterator[_Rows]:
@@ -35,7 +35,7 @@ class Images:
         in C, n/10,000 in B, one in A. UsageError for a `status` that the service has no way to tell.
         """
         filters = {} if status is None else {"status": status}
-        return self._listing.pages(self._datasets.resolve(dataset), filters)
+        return self._listing.pages(self.datasets.resolve(dataset), filters)
 
     def iter(
         self,
@@ -61,7 +61,7 @@ class Images:
             "include_archived": "true" if include_archived else None,
         }
         filters = {name: value for name, value in given.items() if value is not None}
-        meant = self._datasets.resolve(dataset)
+        meant = self.datasets.resolve(dataset)
         return Pager(lambda: self._listing.pages(meant, filters, page_size), max_total=max_total)
 
     def list(
@@ -93,7 +93,7 @@ class Images:
 
         NotFound; UsageError where several directories have a file of that name and none was given.
         """
-        meant = self._datasets.resolve(dataset)
+        meant = self.datasets.resolve(dataset)
         if looks_like_id(image) and self._service.dialect.has("image"):
             row = self._service.one("image", {"image": image})
             # The endpoint answers for the whole organization.

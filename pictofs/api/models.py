@@ -12,23 +12,37 @@ from typing import Any
 
 import msgspec
 
-from pictofs.api.documents import render
+from pictofs.api.documents import load, render
 from pictofs.api.refusals import misshapen
 from pictofs.api.times import is_signed, parse_ns, parse_s, signed_expiry_s
 
 CLOCK_SLACK_S = 60.0
 
 
-class Organization(msgspec.Struct, frozen=True, kw_only=True):
-    """Who a key belongs to. Where the service does not say (dialect A), `id` and `slug` are empty."""
+class _Named(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Fields are attributes, and items too: `dataset["name"]`, as the oldest documents write it."""
+
+    def __getitem__(self, field: str) -> Any:
+        """A field, else what the service's own document has under that name. KeyError."""
+        if field in self.__struct_fields__:
+            return getattr(self, field)
+        return load(getattr(self, "document", b"{}"))[field]
+
+
+class Organization(_Named, frozen=True, kw_only=True):
+    """Who a key belongs to. Where the service does not say (dialect A), `id` and `slug` are empty.
+
+    `role` is the key's, "" where the service does not say.
+    """
 
     id: str = ""
     name: str = "organization"
     slug: str = ""
+    role: str = ""
     document: bytes = b"{}\n"
 
 
-class Image(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Image(_Named, frozen=True, kw_only=True, gc=False):
     """One image of a listing. `annotation_url` is an API URL that needs the key, or None."""
 
     id: str = ""
@@ -47,8 +61,11 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     annotation_url: str | None = None
 
 
-class Dataset(msgspec.Struct, frozen=True, kw_only=True):
-    """One dataset. `fingerprint` differs when anything that the service counts or dates has changed."""
+class Dataset(_Named, frozen=True, kw_only=True):
+    """One dataset. `fingerprint` differs when anything that the service counts or dates has changed.
+
+    `classes` are as the service sends them, so that `projects.update` can send them back.
+    """
 
     id: str = ""
     name: str = ""
@@ -59,6 +76,8 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
     archived_image_count: int = 0
     annotation_count: int = 0
     total_size: int = 0          # bytes; 0 in dialect A
+    classes: tuple[dict[str, Any], ...] = ()
+    annotation_types: tuple[str, ...] = ()
     is_archived: bool = False
     created_ns: int = 0
     updated_ns: int = 0
@@ -73,7 +92,7 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
         return self.slug or self.name
 
 
-class Export(msgspec.Struct, frozen=True, kw_only=True):
+class Export(_Named, frozen=True, kw_only=True):
     """One export, in whatever state: `status` is pending, processing, completed or failed."""
 
     id: str = ""
@@ -142,6 +161,8 @@ class _DatasetRow(msgspec.Struct):
     archived_images: _Number = None              # B
     annotation_count: _Number = None
     total_size: _Number = None
+    classes: list[Any] | None = None
+    annotation_types: list[Any] | None = None
     is_archived: bool | None = None
     created_at: Any = None
     updated_at: Any = None
@@ -203,10 +224,8 @@ class _LinkRow(msgspec.Struct, gc=False):
 
 def organization(row: dict[str, Any]) -> Organization:
     """The organization of a `me` body."""
-    given = {field: str(row.get(field) or "") for field in ("id", "name", "slug")}
-    return Organization(
-        id=given["id"], name=given["name"] or "organization", slug=given["slug"], document=render(_shown(row))
-    )
+    given = {field: str(row.get(field) or "") for field in ("id", "name", "slug", "role")}
+    return Organization(**{**given, "name": given["name"] or "organization"}, document=render(_shown(row)))
 
 
 def dataset(row: dict[str, Any], images: list[Image] | None = None) -> Dataset:
@@ -226,6 +245,8 @@ def dataset(row: dict[str, Any], images: list[Image] | None = None) -> Dataset:
         archived_image_count=_whole(archived_images) or 0,
         annotation_count=_whole(read.annotation_count) or 0,
         total_size=_whole(read.total_size) or 0,
+        classes=tuple(each for each in read.classes or () if isinstance(each, dict)),
+        annotation_types=tuple(map(str, read.annotation_types or ())),
         is_archived=bool(read.is_archived),
         created_ns=parse_ns(read.created_at),
         updated_ns=parse_ns(read.updated_at),

@@ -24,12 +24,13 @@ ROOMS: dict[str, set[str]] = {
     "store": set(),
     "link": set(),
     "emulator": set(),
+    "download": {"api", "storage"},
     "mirror": {"api", "storage", "catalog", "store", "link"},
     "tree": {"catalog", "link"},
     "vfs": {"tree", "catalog", "link"},
     "drivers": {"vfs"},
     "mount": _BELOW_MOUNT,
-    "cli": {*_BELOW_MOUNT, "mount", "emulator"},
+    "cli": {*_BELOW_MOUNT, "download", "mount", "emulator"},
     "__main__": {"cli"},
 }
 
@@ -40,7 +41,7 @@ LIBRARIES: dict[str, set[str]] = {
     "certifi": {"storage"},  # libcurl's wheel has the path of another machine's certificates compiled in
     "diskcache": {"store"},
     "fuse": {"drivers"},
-    "google_crc32c": {"storage", "store", "mirror", "emulator"},
+    "google_crc32c": {"storage", "store", "download", "mirror", "emulator"},
     "cachetools": {"mirror", "tree", "vfs"},
     "msgspec": {"api", "link", "mirror", "tree", "vfs", "catalog", "emulator"},
     "prometheus_client": {"mount", "vfs"},
