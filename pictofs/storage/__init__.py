@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 else:
     try:
         from pictofs.storage.curl import Transfers
-    except ImportError:  # pycurl needs libcurl: not everywhere
+    except ImportError:  # pycurl needs libcurl: not everywhere; or it is older than 7.45.4
         from pictofs.storage.plain import Transfers
 
 __all__ = ["Carrier", "Done", "Get", "Got", "Progress", "Transfer", "Transfers"]

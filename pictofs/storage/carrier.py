@@ -57,8 +57,8 @@ def stopped(transfer: Transfer) -> TransferError:
 class Carrier(Protocol):
     """What both clients are. Every method may be called from any thread, also from within `done`.
 
-    `done` is called in one thread of the client, never twice at once: exactly once for each `submit` or
-    `resume`, unless `cancel` came first. Its argument is a Got, or
+    `done` is called in one thread of the client, which all transfers wait for, never twice at once: exactly
+    once for each `submit` or `resume`, unless `cancel` came first. Its argument is a Got, or
     TransferError   no luck within the budget of retries; a refusal that none of the following means
     UrlExpired      400, 401, 403: the object is still wanted, the URL is no longer good
     ObjectGone      404, 410

@@ -25,6 +25,7 @@ from pictofs.storage.sink import Sink, open_sink
 from pictofs.storage.transfer import Get, Got
 
 REDIRECTS = 3
+_SINK_ERRORS = (OSError, ValueError)  # the second for a file that its owner has closed
 
 
 @dataclass(slots=True)
@@ -150,7 +151,7 @@ class Course:
                 self._md5.update(data)
             try:
                 self._sink.write(data)
-            except OSError as error:
+            except _SINK_ERRORS as error:
                 self._error = self._unwritable(error)
                 return False
             self._next += len(data)
@@ -304,7 +305,7 @@ class Course:
             return self._damage(Damaged(f"{described(self._url)}: wrong checksum", status=answer.status))
         try:
             body = self._sink.finish()
-        except OSError as error:
+        except _SINK_ERRORS as error:
             return self._fail(self._unwritable(error))
         elapsed_s = self._clock() - (self._began_s if self._began_s is not None else self._attempt_s)
         return Got(
@@ -330,7 +331,7 @@ class Course:
             try:
                 self._sink.suspend()
                 return error
-            except OSError as disk:
+            except _SINK_ERRORS as disk:
                 error = self._unwritable(disk)
                 self._expired = False
         self._sink.abandon()
@@ -343,7 +344,7 @@ class Course:
         self._md5 = None
         try:
             self._sink.restart()
-        except OSError as error:
+        except _SINK_ERRORS as error:
             return self._unwritable(error)
         return None
 
@@ -356,8 +357,10 @@ class Course:
     def _wrong_part(self, what: str) -> Damaged:
         return Damaged(f"{described(self._url)}: the host sent {what}", status=206)
 
-    def _unwritable(self, error: OSError) -> TransferError:
-        return TransferError(f"{described(self._url)}: cannot write what arrived: {error.strerror or error}")
+    def _unwritable(self, error: OSError | ValueError) -> TransferError:
+        return TransferError(
+            f"{described(self._url)}: cannot write what arrived: {getattr(error, 'strerror', None) or error}"
+        )
 
     def _too_large(self) -> TransferError:
         what, limit_bytes = described(self._url), self._get.limit_bytes
@@ -365,5 +368,5 @@ class Course:
 
 
 def _strong(etag: str) -> bool:
-    """Whether If-Match can hold with it: a weak one never matches."""
-    return bool(etag) and not etag.startswith("W/") and etag != "*"
+    """Whether If-Match can be asked with it: a weak one never matches."""
+    return bool(etag) and etag.isascii() and etag.isprintable() and not etag.startswith("W/") and etag != "*"

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pycurl
+from pycurl import M_MAX_CONCURRENT_STREAMS  # 7.45.4; an older one is an ImportError, as none is
 
 from pictofs.errors import PictofsError, TransferError
 from pictofs.storage.bandwidth import Bucket
@@ -180,7 +181,7 @@ class Transfers:
             multi.setopt(pycurl.M_SOCKETFUNCTION, self._ready.watch)
             multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
             multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
-            multi.setopt(pycurl.M_MAX_CONCURRENT_STREAMS, STREAMS)
+            multi.setopt(M_MAX_CONCURRENT_STREAMS, STREAMS)
             while not self._stopping:
                 self._turn()
         except Exception:  # noqa: BLE001 -- whatever it is, every transfer must still get its last word
@@ -202,7 +203,11 @@ class Transfers:
         self._hear()
         self._begin_what_can()
         for descriptor, bits in ready.wait(self._wait_s()):
-            multi.socket_action(descriptor, bits)
+            try:
+                multi.socket_action(descriptor, bits)
+            except pycurl.error as error:
+                if error.args[0] != pycurl.E_MULTI_BAD_SOCKET:  # closed by an action before it in this turn
+                    raise
         now_s = time.monotonic()
         if self._timer_s is not None and self._timer_s <= now_s:
             self._timer_s = None
@@ -263,14 +268,18 @@ class Transfers:
 
     def _begin(self, transfer: Transfer) -> None:
         course = transfer.course
+        easy = None
         try:
             host = course.host
+            proxy = self._proxy_to(host)
+            easy = self._pool.pop() if self._pool else self._new()
+            easy.prepare(transfer, course.ask(), host, proxy, host in self._http2)
         except TransferError as error:
+            if easy is not None:
+                self._return(easy)
             course.abandon()
             self._settle(transfer, error)
             return
-        easy = self._pool.pop() if self._pool else self._new()
-        easy.prepare(transfer, course.ask(), self._proxy_to(host), host in self._http2)
         self._running[transfer] = easy
         self.requests += 1
         self._multi.add_handle(easy.curl)
@@ -306,11 +315,9 @@ class Transfers:
     def _ended(self, easy: Easy, code: int, text: str) -> None:
         self._multi.remove_handle(easy.curl)
         self.bytes_received += easy.counted_bytes()
-        assert easy.course is not None
-        host = easy.course.host
-        if code == 0 and host.startswith("https"):
+        if code == 0 and easy.host.startswith("https"):
             # Told by every answer: a load balancer may change its mind.
-            (self._http2.add if easy.spoke_http2 else self._http2.discard)(host)
+            (self._http2.add if easy.spoke_http2 else self._http2.discard)(easy.host)
         self._outcome(easy, easy.finish(code, text))
 
     def _outcome(self, easy: Easy, outcome: Got | PictofsError | Again) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pycurl
 
 from pictofs import __version__
-from pictofs.errors import PictofsError
+from pictofs.errors import PictofsError, TransferError
 from pictofs.storage.answer import Answer, read_lines
 from pictofs.storage.bandwidth import Bucket
 from pictofs.storage.carrier import Transfer
@@ -28,6 +28,8 @@ from pictofs.storage.transfer import Got
 USER_AGENT = f"pictofs/{__version__}"
 ERROR_BODY_BYTES = 4096
 KEEPALIVE_S = 20
+# What one recv may bring. Of 16, 64, 256 KiB and 1 MiB the second was the cheapest for 60 KB and for 8 MiB.
+BUFFER_BYTES = 64 << 10
 _ENOUGH = -1  # what a write callback returns to end the transfer
 # pycurl of 7.45 may know only the older one, which warns in newer ones.
 _SIZE_DOWNLOAD = getattr(pycurl, "SIZE_DOWNLOAD_T", pycurl.SIZE_DOWNLOAD)
@@ -60,6 +62,7 @@ class Easy:
         self.transfer: Transfer | None = None
         self.course: Course | None = None
         self.watch: Watch | None = None
+        self.host = ""  # the origin that it asks
         self.paused = False
         self.on_pause = on_pause
         self._bucket = bucket
@@ -84,6 +87,7 @@ class Easy:
         set_option(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         set_option(pycurl.PATH_AS_IS, 1)  # a signature covers the path as it is written
         set_option(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
+        set_option(pycurl.BUFFERSIZE, BUFFER_BYTES)
         set_option(pycurl.TCP_KEEPALIVE, 1)
         set_option(pycurl.TCP_KEEPIDLE, KEEPALIVE_S)
         set_option(pycurl.TCP_KEEPINTVL, KEEPALIVE_S)
@@ -94,15 +98,17 @@ class Easy:
         set_option(pycurl.CAPATH if folder else pycurl.CAINFO, ca)
         set_option(pycurl.PROXY_CAPATH if folder else pycurl.PROXY_CAINFO, ca)
 
-    def prepare(self, transfer: Transfer, ask: Ask, proxy: str, share: bool) -> None:
+    def prepare(self, transfer: Transfer, ask: Ask, host: str, proxy: str, share: bool) -> None:
         """Set up the attempt; `curl` is then ready to be added to the multi handle.
 
         `share`: rather wait for a connection that is being made and take a stream of it than make one more.
         Only for a host that is known to speak HTTP/2: with any other, libcurl lets all wait for the first.
+        Raises TransferError for what libcurl does not take.
         """
         curl, get, course = self.curl, transfer.get, transfer.course
         self.transfer = transfer
         self.course = course
+        self.host = host
         self.watch = course.watch()
         self._wanted = None
         self._counted = 0
@@ -114,14 +120,14 @@ class Easy:
             else:
                 curl.setopt(pycurl.RANGE, ask.span)
         if ask.if_match != self._if_match:
-            self._if_match = ask.if_match
             if ask.if_match is None:
                 curl.unsetopt(pycurl.HTTPHEADER)  # an empty list would leave the old one in force
             else:
-                curl.setopt(pycurl.HTTPHEADER, [f"If-Match: {ask.if_match}"])
+                _set(curl, pycurl.HTTPHEADER, [f"If-Match: {ask.if_match}"], "its ETag cannot be sent")
+            self._if_match = ask.if_match
         if proxy != self._proxy:
+            _set(curl, pycurl.PROXY, proxy, "the proxy's URL cannot be used; correct proxy")
             self._proxy = proxy
-            curl.setopt(pycurl.PROXY, proxy)
         if ask.fresh != self._fresh:
             self._fresh = ask.fresh
             curl.setopt(pycurl.FRESH_CONNECT, int(ask.fresh))
@@ -151,7 +157,7 @@ class Easy:
         if code == pycurl.E_PARTIAL_FILE:
             return self._end(Failure(Cause.TRUNCATED, "the body ended too early"))
         text = _BROKEN.get(code, f"the connection broke (libcurl's {code})")
-        return self._end(Failure(Cause.CONNECTION, text))
+        return self._end(Failure(Cause.CONNECTION, f"{text}, through the proxy" if self._proxy else text))
 
     def give_up(self, cause: Cause) -> Got | PictofsError | Again:
         """We are done with it: no byte came, or too few. The handle was removed from the multi handle."""
@@ -230,6 +236,13 @@ class Easy:
             return _ENOUGH  # a body that nobody wants may be long
         self._refusal = (self._refusal + data)[:ERROR_BODY_BYTES]
         return None
+
+
+def _set(curl: Any, option: int, value: object, trouble: str) -> None:
+    try:
+        curl.setopt(option, value)
+    except (pycurl.error, UnicodeError):
+        raise TransferError(trouble) from None  # theirs holds the value
 
 
 def _with(text: str, ours: str) -> str:

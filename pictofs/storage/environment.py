@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import urllib.request
 from urllib.parse import urlsplit
 
 import certifi
 
+from pictofs.errors import TransferError
+
 # In order of strength; `requests` knows the first two, everybody else the third.
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
+_PROXY = re.compile(r"(https?|socks4a?|socks5h?)://[^/?#\s]+/?\Z", re.IGNORECASE)
 
 
 def ca_bundle(ca_file: str | None) -> str:
@@ -26,7 +31,10 @@ def ca_bundle(ca_file: str | None) -> str:
 
 
 def proxy_for(url: str, proxy: str | None) -> str:
-    """The proxy's URL for `url`, empty for none. `proxy`, the setting, wins over `no_proxy` too."""
+    """The proxy's URL for `url`, empty for none. `proxy`, the setting, wins over `no_proxy` too.
+
+    Raises TransferError for one that no client can use.
+    """
     if proxy is None:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -34,7 +42,11 @@ def proxy_for(url: str, proxy: str | None) -> str:
             return ""
         proxies = urllib.request.getproxies()
         proxy = proxies.get(parts.scheme) or proxies.get("all") or ""
-    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
+    if proxy and "://" not in proxy:
+        proxy = f"http://{proxy}"
+    if proxy and not (proxy.isascii() and _PROXY.match(proxy)):
+        raise TransferError("the proxy's URL cannot be used; correct proxy, or the environment's")
+    return proxy
 
 
 def _bypassed(host: str, port: int | None) -> bool:

@@ -31,7 +31,7 @@ from pictofs.storage.carrier import Done, Progress, Transfer, stopped
 from pictofs.storage.course import Again, Ask, Course
 from pictofs.storage.environment import ca_bundle, proxy_for
 from pictofs.storage.failures import failure_of
-from pictofs.storage.retry import Failure, Watch
+from pictofs.storage.retry import Cause, Failure, Watch
 from pictofs.storage.telling import Teller
 from pictofs.storage.transfer import Get, Got
 
@@ -285,7 +285,10 @@ class Transfers:
         try:
             response = self._send(ask, proxy, watch.silence_s)
         except _WIRE_ERRORS as error:
-            return course.end(failure_of(error, watch))
+            broken = failure_of(error, watch)
+            if proxy and broken.cause is Cause.CONNECTION:
+                broken = Failure(broken.cause, f"{broken.text}, through the proxy")
+            return course.end(broken)
         waited_s = self._clock() - began_s
         with self._changed:
             self._underway[transfer] = response.raw

@@ -37,6 +37,8 @@ class Get:
     def __post_init__(self) -> None:
         if (self.first or 0) < 0 or (self.last is not None and self.last < (self.first or 0)):
             raise ValueError(f"no bytes from {self.first} to {self.last}")
+        if self.if_match is not None and not (self.if_match.isascii() and self.if_match.isprintable()):
+            raise ValueError("an ETag is printable ASCII")
 
     def __repr__(self) -> str:
         whole = self.first is None and self.last is None

@@ -187,12 +187,12 @@ def test_other_hashes_than_crc32c(make: Make, storage: Storage, hashes: str) -> 
         storage.emulator.switch(hashes="both")
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_an_overloaded_host_is_asked_again(make: Make, storage: Storage, status: int) -> None:
-    asked, url = make(), storage.urls()[0]
-    storage.fault("status", url, count=2, status=status)
-    assert right(asked.outcome(url))
-    assert storage.requests(url) == 3
+def test_an_overloaded_host_is_asked_again(make: Make, storage: Storage) -> None:
+    asked, urls = make(), storage.urls()
+    for status, url in zip((408, 429, 500, 502, 503, 504), urls, strict=False):
+        storage.fault("status", url, count=2, status=status)
+        assert right(asked.outcome(url))
+        assert storage.requests(url) == 3
 
 
 def test_retry_after_is_honoured_or_ends_the_transfer(make: Make, storage: Storage) -> None:
@@ -207,17 +207,15 @@ def test_retry_after_is_honoured_or_ends_the_transfer(make: Make, storage: Stora
     assert (error.status, error.retry_after_s) == (503, 600.0)
 
 
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [(403, UrlExpired), (401, UrlExpired), (404, ObjectGone), (410, ObjectGone), (412, ObjectChanged)],
-)
-def test_a_refusal_is_told_by_its_class(make: Make, storage: Storage, status: int, kind: type) -> None:
-    asked, url = make(), storage.urls()[0]
-    storage.fault("status", url, count=1, status=status)
-    error = asked.error(url)
-    assert type(error) is kind
-    assert SECRET not in str(error)
-    assert storage.requests(url) == 1
+def test_a_refusal_is_told_by_its_class(make: Make, storage: Storage) -> None:
+    asked, urls = make(), storage.urls()
+    kinds = {403: UrlExpired, 401: UrlExpired, 404: ObjectGone, 410: ObjectGone, 412: ObjectChanged}
+    for (status, kind), url in zip(kinds.items(), urls, strict=False):
+        storage.fault("status", url, count=1, status=status)
+        error = asked.error(url)
+        assert type(error) is kind
+        assert SECRET not in str(error)
+        assert storage.requests(url) == 1
 
 
 def test_an_expired_url_is_told_and_a_fresh_one_goes_on_at_the_same_byte(
@@ -310,7 +308,7 @@ def test_blocks_of_an_object_make_it_up(make: Make, storage: Storage) -> None:
 
 
 def test_a_storm_of_every_fault_at_once_gives_right_bytes_or_errors(make: Make, storage: Storage) -> None:
-    asked = make(connections=8, timeout_s=2.0, draw=lambda: 0.1)
+    asked = make(connections=8, timeout_s=1.0, draw=lambda: 0.1)
     for kind, parameters in (
         ("reset", {"after_bytes": 20_000}),
         ("truncate", {}),
@@ -320,7 +318,7 @@ def test_a_storm_of_every_fault_at_once_gives_right_bytes_or_errors(make: Make, 
         ("status", {"status": 429, "retry_after": 0}),
     ):
         storage.fault(kind, probability=0.08, **parameters)
-    outcomes = [asked.submit(Get(url))[1] for url in storage.urls() for _ in range(4)]
+    outcomes = [asked.submit(Get(url))[1] for url in storage.urls() for _ in range(2)]
     ended = [outcome.wait() for outcome in outcomes]
     assert all(right(outcome) for outcome in ended if isinstance(outcome, Got))
     assert sum(isinstance(outcome, Got) for outcome in ended) > len(ended) * 0.8

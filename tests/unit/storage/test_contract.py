@@ -216,34 +216,36 @@ def test_a_body_that_always_ends_too_early_is_damage_in_the_end(asked: Asked, ho
     assert len(host.asked(PATH)) == 6
 
 
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        (400, UrlExpired),
-        (401, UrlExpired),
-        (403, UrlExpired),
-        (404, ObjectGone),
-        (410, ObjectGone),
-        (412, ObjectChanged),
-        (405, TransferError),
-        (204, TransferError),
-        (302, TransferError),
-    ],
-)
-def test_a_refusal_is_told_by_its_class_at_once(asked: Asked, host: Host, status: int, kind: type) -> None:
-    body = b"<?xml version='1.0'?><Error><Code>SomeReason</Code></Error>" if status != 204 else b""
-    error = asked.error(host.put(PATH, DATA, Treatment(status=status, body=body)), 0, 99)
-    assert type(error) is kind
-    assert isinstance(error, TransferError)
-    assert error.status == status
-    assert ("SomeReason" in str(error)) == (kind in (UrlExpired, ObjectGone) or status == 405)
-    assert len(host.asked(PATH)) == 1
+REFUSALS = {
+    400: UrlExpired,
+    401: UrlExpired,
+    403: UrlExpired,
+    404: ObjectGone,
+    410: ObjectGone,
+    412: ObjectChanged,
+    405: TransferError,
+    204: TransferError,
+    302: TransferError,
+}
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_an_overloaded_host_is_asked_again(asked: Asked, host: Host, status: int) -> None:
-    got = asked.got(host.put(PATH, DATA, Treatment(status=status, body=b"busy"), Treatment(status=status)))
-    assert (bytes(got.body), got.attempts) == (DATA, 3)
+def test_a_refusal_is_told_by_its_class_at_once(asked: Asked, host: Host) -> None:
+    for status, kind in REFUSALS.items():
+        body = b"<?xml version='1.0'?><Error><Code>SomeReason</Code></Error>" if status != 204 else b""
+        path = f"/refused/{status}"
+        error = asked.error(host.put(path, DATA, Treatment(status=status, body=body)), 0, 99)
+        assert type(error) is kind, status
+        assert isinstance(error, TransferError)
+        assert error.status == status
+        assert ("SomeReason" in str(error)) == (kind in (UrlExpired, ObjectGone) or status == 405)
+        assert len(host.asked(path)) == 1
+
+
+def test_an_overloaded_host_is_asked_again(asked: Asked, host: Host) -> None:
+    for status in (408, 429, 500, 502, 503, 504):
+        busy = Treatment(status=status, body=b"busy")
+        got = asked.got(host.put(PATH, DATA, busy, Treatment(status=status)))
+        assert (bytes(got.body), got.attempts) == (DATA, 3), status
 
 
 def test_an_overloaded_host_is_left_alone_in_the_end(asked: Asked, host: Host) -> None:
@@ -294,24 +296,23 @@ def test_a_redirect_on_the_same_host_is_followed_and_no_other(asked: Asked, host
     assert len(host.asked(PATH)) == 2 + 4 + 4
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "nonsense",
-        "file:///etc/passwd",
-        "ftp://127.0.0.1/x",
-        "http://",
-        "http:///x",
-        "http://u:p@127.0.0.1:9/x",
-        "http://127.0.0.1:9/x y",
-        "http://127.0.0.1:9/é",
-        "http://127.0.0.1:9/x\r\nX-Header: 1",
-    ],
+UNFIT = (
+    "",
+    "nonsense",
+    "file:///etc/passwd",
+    "ftp://127.0.0.1/x",
+    "http://",
+    "http:///x",
+    "http://u:p@127.0.0.1:9/x",
+    "http://127.0.0.1:9/x y",
+    "http://127.0.0.1:9/é",
+    "http://127.0.0.1:9/x\r\nX-Header: 1",
 )
-def test_an_url_that_is_not_fit_for_use_is_an_error_of_its_transfer(asked: Asked, url: str) -> None:
-    error = asked.error(url)
-    assert type(error) is TransferError
+
+
+def test_an_url_that_is_not_fit_for_use_is_an_error_of_its_transfer(asked: Asked) -> None:
+    for url in UNFIT:
+        assert type(asked.error(url)) is TransferError, url
     assert asked.client.requests == 0
 
 

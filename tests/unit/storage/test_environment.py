@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,6 +23,65 @@ from tests.unit.storage.host import CERTIFICATE, Host
 
 TRUSTED = str(CERTIFICATE)
 SUBJECT_HASH_0 = "e050ae21.0"  # how OpenSSL finds the certificate in a folder: openssl x509 -subject_hash
+
+
+class Tunnel:
+    """A proxy for CONNECT: joins the client to wherever it says, and keeps what it said."""
+
+    def __init__(self) -> None:
+        self.heads: list[bytes] = []
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._spawn(self._accept)
+
+    def close(self) -> None:
+        for each in [self._listener, *self._sockets]:
+            try:
+                each.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            each.close()
+        for thread in self._threads:
+            thread.join(5)
+
+    def _spawn(self, work: Callable[..., None], *arguments: object) -> None:
+        self._threads.append(threading.Thread(target=work, args=arguments, daemon=True))
+        self._threads[-1].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self._sockets.append(client)
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += client.recv(1)
+            self.heads.append(head)
+            name, _, port = head.split()[1].decode().rpartition(":")
+            target = socket.create_connection(("127.0.0.1" if name == "storage.invalid" else name, int(port)))
+            self._sockets.append(target)
+            client.sendall(b"HTTP/1.1 200 Connection established\r\nETag: proxy\r\n\r\n")
+            self._spawn(self._pump, client, target)
+            self._spawn(self._pump, target, client)
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # either side is gone
+
+
+@pytest.fixture
+def tunnel() -> Iterator[Tunnel]:
+    made = Tunnel()
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -87,6 +148,30 @@ def test_the_proxy_of_the_settings_carries_every_request(make: Make, host: Host)
         assert host.seen[-1].header("host") == f"storage.invalid:{host.port}"
 
 
+def test_tls_goes_through_a_proxy_that_never_sees_the_url(
+    make: Make, secure: Host, tunnel: Tunnel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", tunnel.url.replace("//", "//user:word@"))
+    asked = make(ca_file=TRUSTED)
+    for i in range(3):
+        got = asked.got(secure.put(f"/o{i}", b"x" * 10_000))
+        assert got.etag == secure.objects[f"/o{i}"].etag_value
+    assert len(tunnel.heads) == secure.connections == 1
+    assert tunnel.heads[0].startswith(f"CONNECT 127.0.0.1:{secure.port} ".encode())
+    assert b"proxy-authorization: basic" in tunnel.heads[0].lower()
+    assert b"/o0" not in tunnel.heads[0]
+    assert not any(name.startswith(("proxy", "auth")) for seen in secure.seen for name, _ in seen.headers)
+
+
+def test_a_proxy_that_cannot_be_used_is_an_error_that_names_the_setting(make: Make, host: Host) -> None:
+    url = host.put("/o", b"x")
+    for wrong in ("gopher://127.0.0.1:1", "http://", "http://127.0.0.1:1/path?word", "http://prö:1"):
+        asked = make(proxy=wrong)
+        assert "correct proxy" in str(asked.error(url)), wrong
+        assert asked.client.requests == 0
+    assert "through the proxy" in str(make(proxy="http://127.0.0.1:1").error(url))
+
+
 def test_the_environment_s_proxy_is_taken_and_its_exceptions_are_heeded(
     make: Make, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,17 +209,15 @@ URLS = [
 ]
 
 
-@pytest.mark.parametrize("environment", CASES, ids=str)
-def test_proxies_are_chosen_as_requests_chooses_them(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
-) -> None:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    for url in URLS:
-        theirs = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
-        theirs = theirs and requests.utils.prepend_scheme_if_needed(theirs, "http")
-        assert proxy_for(url, None) == (theirs or ""), url
-        assert proxy_for(url, "http://mine:1") == "http://mine:1"
+def test_proxies_are_chosen_as_requests_chooses_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for environment in CASES:
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            for url in URLS:
+                theirs = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
+                assert proxy_for(url, None) == (theirs or ""), (url, environment)
+                assert proxy_for(url, "http://mine:1") == "http://mine:1"
 
 
 def test_without_pycurl_the_other_client_takes_its_place() -> None:

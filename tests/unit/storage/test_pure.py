@@ -114,6 +114,9 @@ def test_a_get_is_held_to_an_order_of_its_ends() -> None:
     for first, last in ((5, 4), (-1, None), (None, -1)):
         with pytest.raises(ValueError, match="no bytes"):
             Get("http://h/", first, last)
+    for etag in ('"a"\r\nX-Header: 1', '"é"'):
+        with pytest.raises(ValueError, match="ETag"):
+            Get("http://h/", if_match=etag)
 
 
 def budget(draw: float = 0.5, timeout_s: float = 10.0) -> Budget:

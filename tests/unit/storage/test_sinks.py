@@ -102,6 +102,13 @@ def test_a_disk_that_is_full_is_an_error_of_its_transfer(asked: Asked, host: Hos
         assert "No space left" in str(asked.error(host.put("/x", DATA), sink=full))
 
 
+def test_a_file_that_its_owner_closes_is_an_error_of_its_transfer(asked: Asked, host: Host) -> None:
+    file = io.BytesIO()
+    url = host.put("/x", DATA, Treatment(cut=90_000, then=file.close))
+    assert "closed" in str(asked.error(url, sink=file))
+    assert asked.got(host.put("/y", DATA)).whole
+
+
 def test_a_failed_or_cancelled_download_leaves_nothing(make: Make, host: Host, tmp_path: Path) -> None:
     asked = make(timeout_s=4.0)
     gone = Treatment(status=404)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import resource
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -234,6 +237,18 @@ def test_a_signed_url_is_in_no_message_and_no_log(
     assert any("again in" in text for text in texts)
     for text in texts:
         assert "5ec2e7" not in text
+
+
+def test_descriptors_beyond_1024_are_as_good_as_any(make: Make, host: Host) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, before[1]), before[1]))
+    try:
+        with ExitStack() as stack:
+            for _ in range(1100):
+                stack.enter_context(open(os.devnull, "rb"))
+            assert make().got(host.put("/o", b"x" * 100_000, Treatment(cut=50_000))).whole
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_an_absent_host_is_an_error_within_a_bound(make: Make) -> None:
