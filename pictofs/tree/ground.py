@@ -33,7 +33,7 @@ class Ground:
         self.settings = settings
         self.attributes = attributes
         self.freshness = freshness
-        self._of_directory: LRUCache[int, tuple[int, str]] = LRUCache(DIRECTORIES)
+        self._of_directory: dict[int, tuple[int, str]] = {}
         self._listed: dict[int, float] = {}     # dataset → until when (monotonic) its listing is fresh
         self._shown: LRUCache[int, bytes] = LRUCache(DOCUMENTS)
 
@@ -129,6 +129,8 @@ class Ground:
         if known is None:
             row = self.directory(pk)
             path = f"{self._known(row.parent)[1]}{row.file_name}/" if row.parent else ""
+            if len(self._of_directory) >= DIRECTORIES:
+                self._of_directory.clear()      # cheaper, at every lookup, than to know the least recent
             known = self._of_directory[pk] = (row.dataset, path)
         return known
 

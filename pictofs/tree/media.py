@@ -12,11 +12,11 @@ from __future__ import annotations
 import errno
 
 from pictofs.catalog.model import (
+    MEDIA_BLOCK_BYTES,
     AnnotationRow,
     DirectoryRow,
     ImageRow,
     Kind,
-    block_bytes,
     node_id,
     node_kind,
     node_pk,
@@ -32,6 +32,7 @@ from pictofs.tree.xattrs import of_annotation, of_image
 
 # An annotation's body is asked for again after this many ttl where nothing says that it changed.
 ANNOTATION_AGES = 10
+SIZES = 1 << 15
 
 
 class MediaDirectory(Place):
@@ -41,6 +42,7 @@ class MediaDirectory(Place):
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
+        self._all = Selection(ground, None)
 
     def lookup(self, node: int, name: str, asked: Asked) -> Entry:
         """A file or a subdirectory; a name already seen resolves while the listing is on its way."""
@@ -117,11 +119,11 @@ class MediaDirectory(Place):
         """What `status_filter` shows of a dataset."""
         status = self._ground.settings.status_filter
         if status is None:
-            return Selection(self._ground.reader, None)
+            return self._all
         for view in self._ground.reader.views(dataset, "status"):
             if view.value == status:
-                return Selection(self._ground.reader, view)
-        return NoSelection(self._ground.reader)
+                return Selection(self._ground, view)
+        return NoSelection(self._ground)
 
     def _attr(self, row: DirectoryRow, valid_s: float) -> Attr:
         mtime_ns, count = row.mtime_ns, row.subdirectories
@@ -174,7 +176,7 @@ class ImagesDirectory(MediaDirectory):
         return self._ground.reader.image_named(directory, name)
 
     def _file_entry(self, image: ImageRow, valid_s: float, asked: Asked) -> Entry:
-        return Entry(self._files.attr(image), valid_s)
+        return Entry(self._files.found(image), valid_s)
 
     def _dir_entry(self, image: ImageRow, valid_s: float) -> DirEntry:
         attr = self._files.attr(image)
@@ -214,14 +216,27 @@ class AnnotationsDirectory(MediaDirectory):
 
 
 class ImageFile(Place):
-    """One version of an image. A version never changes: a new one has another node."""
+    """One version of an image. A version never changes: a new one has another node.
+
+    The sizes of those that were looked up last are kept, since a read mostly comes next.
+    """
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
+        self._sizes: dict[int, int] = {}
 
     def getattr(self, node: int, asked: Asked) -> Attr:
         """Where the service gives no size, the storage host is asked; never a guess."""
         return self.attr(self._sized(node, asked))
+
+    def found(self, row: ImageRow) -> Attr:
+        """The attributes of an image that is about to be opened, as like as not."""
+        attr = self.attr(row)
+        if attr.size_known:
+            if len(self._sizes) >= SIZES:
+                self._sizes.clear()
+            self._sizes[attr.node] = attr.size_bytes
+        return attr
 
     def attr(self, row: ImageRow) -> Attr:
         """From the row alone."""
@@ -231,11 +246,17 @@ class ImageFile(Place):
         )
 
     def file(self, node: int, asked: Asked) -> File:
-        """Its size and whether it is the current version."""
+        """Its size and whether it is the current version.
+
+        One looked up a moment ago may be an old version by now: then its fetch ends in ESTALE.
+        """
+        size_bytes = self._sizes.get(node)
+        if size_bytes is not None:
+            return File(node, size_bytes, MEDIA_BLOCK_BYTES, True)
         row = self._sized(node, asked)
         if row.size_bytes is None:
             refuse(errno.EIO)
-        return File(node, row.size_bytes, block_bytes(Kind.IMAGE), row.directory != 0)
+        return File(node, row.size_bytes, MEDIA_BLOCK_BYTES, row.directory != 0)
 
     def xattrs(self, node: int) -> dict[str, str]:
         """Everything the listing says of it."""
@@ -314,7 +335,7 @@ class AnnotationFile(Place):
                 refuse(errno.ESTALE)
             self.look(row, image, asked)
             refuse(errno.EIO)
-        return File(node, row.size_bytes, block_bytes(Kind.ANNOTATION), current)
+        return File(node, row.size_bytes, MEDIA_BLOCK_BYTES, current)
 
     def xattrs(self, node: int) -> dict[str, str]:
         """Of the body, and of the image that it belongs to."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pictofs.catalog import CatalogReader
 from pictofs.catalog.model import ImageRow, ViewRow
+from pictofs.tree.ground import Ground
 
 PAGE_ROWS = 1000
 
@@ -26,27 +26,27 @@ class Folder:
 class Selection:
     """`view` None shows everything; `status` keeps only images of that status (None: any)."""
 
-    def __init__(self, reader: CatalogReader, view: ViewRow | None, status: str | None = None) -> None:
-        self._reader = reader
+    def __init__(self, ground: Ground, view: ViewRow | None, status: str | None = None) -> None:
+        self._ground = ground
         self._view = view
         self._status = status
 
     def folders(self, directory: int, after: str, limit: int) -> list[Folder]:
         """At most `limit` directories within `directory` behind the name `after`."""
         if self._view is None:
-            rows = self._reader.subdirectories(directory, after, limit)
+            rows = self._ground.reader.subdirectories(directory, after, limit)
             return [Folder(row.pk, row.file_name, 0) for row in rows]
-        views = self._reader.view_subdirectories(self._view.pk, directory, after, limit)
+        views = self._ground.reader.view_subdirectories(self._view.pk, directory, after, limit)
         return [Folder(row.directory, row.file_name, row.pk) for row in views]
 
     def folder(self, directory: int, name: str) -> Folder | None:
         """The directory of that name within `directory`."""
-        row = self._reader.subdirectory(directory, name)
+        row = self._ground.reader.subdirectory(directory, name)
         if row is None:
             return None
         if self._view is None:
             return Folder(row.pk, row.file_name, 0)
-        shown = self._reader.view_directory_for(self._view.pk, row.pk)
+        shown = self._ground.reader.view_directory_for(self._view.pk, row.pk)
         return Folder(row.pk, row.file_name, shown.pk) if shown else None
 
     def images(self, directory: int, after: str, limit: int) -> list[ImageRow]:
@@ -55,9 +55,9 @@ class Selection:
         while len(shown) < limit:
             asked = limit - len(shown) if self._status is None else max(limit, PAGE_ROWS)
             if self._view is None:
-                rows = self._reader.images(directory, after, asked)
+                rows = self._ground.reader.images(directory, after, asked)
             else:
-                rows = self._reader.view_images(self._view.pk, directory, after, asked)
+                rows = self._ground.reader.view_images(self._view.pk, directory, after, asked)
             shown += rows if self._status is None else [row for row in rows if row.status == self._status]
             if len(rows) < asked:
                 break
@@ -76,8 +76,8 @@ class Selection:
 class NoSelection(Selection):
     """Nothing has the value that is asked for: empty, in a dataset whose listing is whole."""
 
-    def __init__(self, reader: CatalogReader) -> None:
-        super().__init__(reader, None)
+    def __init__(self, ground: Ground) -> None:
+        super().__init__(ground, None)
 
     def folders(self, directory: int, after: str, limit: int) -> list[Folder]:
         """None."""

@@ -242,7 +242,7 @@ class ViewMedia(Place):
 
     def _selection(self, view: ViewRow) -> Selection:
         status = self._ground.settings.status_filter
-        return Selection(self._ground.reader, view, status if view.field != "status" else None)
+        return Selection(self._ground, view, status if view.field != "status" else None)
 
     def _position(self, cookie: int) -> tuple[str | None, str]:
         if cookie == 0:

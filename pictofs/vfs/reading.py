@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 
-from cachetools import LRUCache
-
 from pictofs.link.messages import Priority, Want
 from pictofs.tree import Need, Tree, key_of
 from pictofs.tree.facts import File
@@ -31,7 +29,7 @@ class Reading:
         self._tree = tree
         self._descriptors = descriptors
         self._hint = hint
-        self._files: LRUCache[int, File] = LRUCache(FILES)
+        self._files: dict[int, File] = {}
         self._hinted: tuple[int, int] = (0, 0)
         self.hits = 0
         self.misses = 0
@@ -57,7 +55,10 @@ class Reading:
             start = max(offset, block * block_bytes)
             stop = min(end, (block + 1) * block_bytes)
             pieces.append(Piece(fd, start - block * block_bytes, stop - start))
-        self._files[node] = file
+        if node not in self._files:
+            if len(self._files) >= FILES:
+                self._files.clear()     # cheaper, at every read, than to know the least recent
+            self._files[node] = file
         self.bytes += end - offset
         if self._hinted != (node, last):
             # one hint a block, not one a request: for what comes next, and for what is evicted last
