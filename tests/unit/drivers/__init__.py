@@ -1,0 +1,1 @@
+"""What the fusepy driver decides, without a kernel."""
