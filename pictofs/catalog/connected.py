@@ -18,6 +18,7 @@ from pictofs.errors import CacheUnusable
 
 BUSY_TIMEOUT_S = 10.0  # a write transaction is ≤ 1,000 rows: some 100 ms, more on a cold disk
 MARK = ".damaged"
+_OLDEST_SQLITE = (3, 35)  # RETURNING, and upserts without a target
 _PAGE_CACHE_KIB = 16 << 10  # inner pages of a million-image catalog; leaves are in the kernel's page cache
 
 Row = tuple[Any, ...]
@@ -25,6 +26,9 @@ Row = tuple[Any, ...]
 
 def connect(path: str, *, read_only: bool) -> sqlite3.Connection:
     """A connection in autocommit, with the pragmas that hold for both sides; sqlite3.Error as it comes."""
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        needed = ".".join(map(str, _OLDEST_SQLITE))
+        raise CacheUnusable(f"SQLite {sqlite3.sqlite_version} is too old, {needed} is needed: upgrade Python")
     db = sqlite3.connect(
         f"file:{quote(path)}?mode={'ro' if read_only else 'rw'}",
         uri=True,

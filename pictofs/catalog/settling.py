@@ -15,10 +15,13 @@ Twins are put in order through a temporary table, so that a directory of a milli
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pictofs import names
 from pictofs.catalog import naming
 from pictofs.catalog.columns import identity as identity_of
 from pictofs.catalog.columns import unpack_id
+from pictofs.catalog.connected import Row
 from pictofs.catalog.model import Change
 from pictofs.catalog.placing import ENTRIES, Listing, link_nodes, mark_of, marks_of
 from pictofs.catalog.versions import VersionWrites
@@ -30,12 +33,20 @@ _TWIN = (
     "CREATE TEMP TABLE twin "
     "(pk INTEGER PRIMARY KEY, directory, plain, created_ns, remote_id, tie, done DEFAULT 0)"
 )
+_ENLIST = (
+    "INSERT OR IGNORE INTO temp.twin (pk, directory, plain, created_ns, remote_id, tie) "
+    "VALUES (?, ?, ?, ?, ?, ?)"
+)
+_IMAGE = (
+    "SELECT pk, ifnull(ino, pk), marks, directory, file_name, identity, ifnull(plain, file_name), created_ns "
+    "FROM image"
+)
 _ORDER = "created_ns, remote_id, tie"
 _FIRSTS = (
-    f"SELECT pk FROM (SELECT pk, row_number() OVER (PARTITION BY plain ORDER BY {_ORDER}) AS place "
-    "FROM temp.twin WHERE directory = ?) WHERE place = 1"
+    "SELECT pk FROM (SELECT pk, directory, row_number() OVER "
+    f"(PARTITION BY directory, plain ORDER BY {_ORDER}) AS place FROM temp.twin) WHERE place = 1"
 )
-_OTHERS = f"SELECT pk FROM temp.twin WHERE directory = ? AND done = 0 ORDER BY {_ORDER}"
+_OTHERS = f"SELECT pk FROM temp.twin WHERE done = 0 ORDER BY directory, {_ORDER}"
 
 
 class Settling(VersionWrites):
@@ -46,9 +57,11 @@ class Settling(VersionWrites):
             self._run(_TWIN)
             try:
                 self._gather_twins(listing, bit)
-                directories = self._rows("SELECT DISTINCT directory FROM temp.twin ORDER BY directory")
-                for (directory,) in directories:
-                    self._settle_directory(listing, directory, bit, change)
+                for sql, settle_one in ((_FIRSTS, self._settle_first), (_OTHERS, self._settle_other)):
+                    for page in paged(self._rows(sql)):
+                        with self._transaction():
+                            for (pk,) in page:
+                                settle_one(listing, pk, bit, change)
             finally:
                 self._run("DROP TABLE temp.twin")
 
@@ -57,38 +70,29 @@ class Settling(VersionWrites):
         after = listing.settled_pk
         while True:
             rows = self._rows(
-                "SELECT pk FROM image INDEXED BY image_marked WHERE dataset = ? AND marks > 0 "
-                "AND directory IS NOT NULL AND pk > ? ORDER BY pk LIMIT ?",
+                f"{_IMAGE} INDEXED BY image_marked WHERE dataset = ? AND marks > 0 AND directory IS NOT NULL "
+                "AND pk > ? ORDER BY pk LIMIT ?",
                 (listing.dataset, after, ROWS_PER_TRANSACTION),
             )
-            for (pk,) in rows:
-                self._gather(listing, pk, bit)
+            self._enlist([row for row in rows if row[2] & bit and listing.provisional(row[1])], bit)
             if len(rows) < ROWS_PER_TRANSACTION:
                 break
             after = rows[-1][0]
         for ino in listing.renamed:
             image = self.current_image(ino)
             if image is not None:
-                self._gather(listing, image.pk, bit)
+                rows = self._rows(f"{_IMAGE} WHERE pk = ?", (image.pk,))
+                self._enlist([row for row in rows if row[2] & bit], bit)
 
-    def _gather(self, listing: Listing, pk: int, bit: int) -> None:
-        ino, marks = self._rows("SELECT ifnull(ino, pk), marks FROM image WHERE pk = ?", (pk,))[0]
-        if marks & bit and listing.provisional(ino):
-            self._enlist(pk, bit)
-
-    def _enlist(self, pk: int, bit: int) -> None:
-        """Puts an object among the twins; again is nothing."""
-        directory, file_name, identity, plain, created_ns = self._rows(
-            "SELECT directory, file_name, identity, plain, created_ns FROM image WHERE pk = ?", (pk,)
-        )[0]
-        mark = mark_of(identity)
-        remote = plain or file_name
-        wish = names.fit(remote, mark) if bit == FILE else naming.annotation_plain(file_name, mark)
-        self._run(
-            "INSERT OR IGNORE INTO temp.twin (pk, directory, plain, created_ns, remote_id, tie) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            (pk, directory, wish, created_ns, unpack_id(identity), self._tie(directory, remote, identity)),
-        )
+    def _enlist(self, rows: Iterable[Row], bit: int) -> None:
+        """Puts images among the twins; again is nothing."""
+        twins = []
+        for pk, _, _, directory, file_name, identity, plain, created_ns in rows:
+            mark = mark_of(identity)
+            wish = names.fit(plain, mark) if bit == FILE else naming.annotation_plain(file_name, mark)
+            tie = self._tie(directory, plain, identity)
+            twins.append((pk, directory, wish, created_ns, unpack_id(identity), tie))
+        self._run_many(_ENLIST, twins)
 
     def _tie(self, directory: int, plain: str, identity: bytes | str) -> bytes:
         """What orders objects without an id: the first of its name, then by hash."""
@@ -97,16 +101,9 @@ class Settling(VersionWrites):
         path = self._value("SELECT path FROM directory WHERE pk = ?", (directory,))
         return b"" if identity == identity_of("", str(path)[1:], names.decode(plain), 0) else identity
 
-    def _settle_directory(self, listing: Listing, directory: int, bit: int, change: Change) -> None:
-        for sql, settle_one in ((_FIRSTS, self._settle_first), (_OTHERS, self._settle_other)):
-            for page in paged(self._rows(sql, (directory,))):
-                with self._transaction():
-                    for (pk,) in page:
-                        settle_one(listing, directory, pk, bit, change)
-
-    def _settle_first(self, listing: Listing, directory: int, pk: int, bit: int, change: Change) -> None:
+    def _settle_first(self, listing: Listing, pk: int, bit: int, change: Change) -> None:
         """The first of those with a mark who want a plain name gets it, if nobody has a better right."""
-        (plain,) = self._rows("SELECT plain FROM temp.twin WHERE pk = ?", (pk,))[0]
+        directory, plain = self._rows("SELECT directory, plain FROM temp.twin WHERE pk = ?", (pk,))[0]
         holder = self._holder(directory, bit, plain)
         if holder == 0 or (holder and not self._yields(listing, holder, pk, plain, bit)):
             return
@@ -114,29 +111,32 @@ class Settling(VersionWrites):
             self._park(listing, holder, bit, change)
         self._assign(listing, pk, plain, bit, change)
 
-    def _settle_other(self, listing: Listing, directory: int, pk: int, bit: int, change: Change) -> None:
+    def _settle_other(self, listing: Listing, pk: int, bit: int, change: Change) -> None:
         """One who is not the first gets the best name that nobody before it in the order has."""
-        file_name, identity, plain = self._named(pk)
+        directory, file_name, annotation, identity, plain = self._rows(
+            "SELECT directory, file_name, annotation_name, identity, ifnull(plain, file_name) "
+            "FROM image WHERE pk = ?",
+            (pk,),
+        )[0]
+        parked = 0
 
         def is_taken(name: str) -> bool:
-            holder = self._holder(directory, bit, name)
-            if holder is None or holder == pk:
+            nonlocal parked
+            parked = 0
+            if name == (file_name if bit == FILE else annotation):
                 return False
-            return not (holder and self._row("SELECT 1 FROM temp.twin WHERE pk = ? AND done = 0", (holder,)))
+            holder = self._holder(directory, bit, name)
+            if holder is None:
+                return False
+            if holder and self._row("SELECT 1 FROM temp.twin WHERE pk = ? AND done = 0", (holder,)):
+                parked = holder
+                return False
+            return True
 
-        wanted = plain if bit == FILE else f"{file_name}.json"
-        name = naming.claim(wanted, mark_of(identity), is_taken)
-        holder = self._holder(directory, bit, name)
-        if holder and holder != pk:
-            self._park(listing, holder, bit, change)
+        name = naming.claim(plain if bit == FILE else f"{file_name}.json", mark_of(identity), is_taken)
+        if parked:
+            self._park(listing, parked, bit, change)
         self._assign(listing, pk, name, bit, change)
-
-    def _named(self, pk: int) -> tuple[str, bytes | str, str]:
-        """(file name, identity, plain name) of an image."""
-        file_name, identity, plain = self._rows(
-            "SELECT file_name, identity, ifnull(plain, file_name) FROM image WHERE pk = ?", (pk,)
-        )[0]
-        return file_name, identity, plain
 
     def _holder(self, directory: int, bit: int, name: str) -> int | None:
         """The pk of the image that has the name; 0 for a directory; None when it is free."""
@@ -148,10 +148,10 @@ class Settling(VersionWrites):
 
     def _yields(self, listing: Listing, holder: int, pk: int, plain: str, bit: int) -> bool:
         """Whether `holder` gives `plain` to `pk`; it then is a twin like the others."""
-        (ino,) = self._rows("SELECT ifnull(ino, pk) FROM image WHERE pk = ?", (holder,))[0]
-        if not listing.provisional(ino):
+        rows = self._rows(f"{_IMAGE} WHERE pk = ?", (holder,))
+        if not listing.provisional(rows[0][1]):
             return False
-        self._enlist(holder, bit)
+        self._enlist(rows, bit)
         order = f"SELECT plain, {_ORDER} FROM temp.twin WHERE pk = ?"
         ours, theirs = self._rows(order, (pk,))[0], self._rows(order, (holder,))[0]
         if theirs[0] == plain and theirs < ours:
@@ -161,8 +161,7 @@ class Settling(VersionWrites):
 
     def _park(self, listing: Listing, pk: int, bit: int, change: Change) -> None:
         """Moves a twin whose turn has not come out of the way, to a name that is valid if all ends here."""
-        file_name, identity, plain = self._named(pk)
-        (directory,) = self._rows("SELECT directory FROM image WHERE pk = ?", (pk,))[0]
+        _, _, _, directory, file_name, identity, plain, _ = self._rows(f"{_IMAGE} WHERE pk = ?", (pk,))[0]
         aside = names.marked(plain if bit == FILE else f"{file_name}.json", f"{mark_of(identity)}-{pk}")
         name = naming.claim(aside, "~", lambda name: self._holder(directory, bit, name) is not None)
         self._rename_to(listing, pk, name, bit, change)

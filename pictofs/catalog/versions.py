@@ -37,7 +37,7 @@ class VersionWrites(Placing, BlockWrites):
             raise LookupError(f"no image {image}")
         if row.directory and row.size_bytes is not None and row.size_bytes != size_bytes:
             return self.supersede_image(image, size_bytes, generation, md5, crc32c)[1]
-        with self._transaction():
+        with self._transaction(), self._counting(*([] if row.size_bytes == size_bytes else [image])):
             self._put_truth(image, size_bytes, generation, md5, crc32c)
         return Change()  # a size that was not known was given to nobody for longer than an instant
 
@@ -56,7 +56,8 @@ class VersionWrites(Placing, BlockWrites):
             listed = self._rows("SELECT size FROM image WHERE pk = ?", (image,))[0][0]
             change = Change()
             pk = self._supersede(image, listed, old.created_ns, change)
-            self._put_truth(pk, size_bytes, generation, md5, crc32c)
+            with self._counting(pk):
+                self._put_truth(pk, size_bytes, generation, md5, crc32c)
             row = self.image(pk)
             assert row is not None
         return row, change
@@ -103,10 +104,7 @@ class VersionWrites(Placing, BlockWrites):
         return annotation, change
 
     def _put_truth(self, image: int, size_bytes: int, generation: str, md5: str, crc32c: str) -> None:
-        with self._counting(image):
-            self._run(
-                _TRUTH, (image, size_bytes, pack_number(generation), pack_digest(md5), pack_digest(crc32c))
-            )
+        self._run(_TRUTH, (image, size_bytes, pack_number(generation), pack_digest(md5), pack_digest(crc32c)))
 
     def _learn(self, image: int, size: int | None, created_ns: int) -> None:
         """A listing tells what an earlier one left out."""

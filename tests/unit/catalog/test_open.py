@@ -221,6 +221,13 @@ def test_a_new_catalog_beside_an_old_store_does_not_count_from_one(tmp_path: Pat
     catalog.close()
 
 
+def test_an_sqlite_that_lacks_what_is_needed_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    for opener in (Catalog.open, CatalogReader.open):
+        with pytest.raises(CacheUnusable, match=r"3\.35 is needed"):
+            opener(world.path)
+
+
 def test_a_lock_that_is_held_too_long_is_an_error_that_says_so(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
