@@ -13,6 +13,7 @@ decides is pure and stands apart from what acts:
               fetch         blocks: single flight, priorities; by way of images, exports, annotations
               links         the pool of signed URLs
               room          what is kept, what must go, and bytes that cannot be kept at all
+              upkeep        what gathers over months
               control       status, refresh, pin, advise
     carries   calls         API calls in a few threads, the urgent first
               transfer      storage transfers, as awaitables

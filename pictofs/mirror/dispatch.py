@@ -42,7 +42,7 @@ from pictofs.mirror.access import Access, Membership
 from pictofs.mirror.attach import Register
 from pictofs.mirror.control import Control
 from pictofs.mirror.fetch import Claim, Fetcher
-from pictofs.mirror.locate import place
+from pictofs.mirror.locate import organization, place
 from pictofs.mirror.looks import Looks
 from pictofs.mirror.troubles import Troubles
 
@@ -105,6 +105,7 @@ class Dispatch:
         self._drain = drain
         self._clock = clock
         self._mounts: dict[Peer, Mount] = {}
+        self._organizations: dict[int, int] = {}  # dataset → organization
         self._leaving: set[asyncio.Task[None]] = set()
 
     # what the server calls
@@ -250,13 +251,9 @@ class Dispatch:
         mount.peer.send(Done(message.id))
 
     def _want(self, mount: Mount, message: Want) -> None:
-        try:
-            (member,) = self._members(mount, message.node)
-        except PictofsError as error:
-            self._fail(mount, message.id, error)
-            return
-        except ValueError:
-            self._fail(mount, message.id, _Unknown("there is nothing to read in this node"))
+        member = mount.members.get(organization(self._reader, message.node, self._organizations))
+        if member is None:
+            self._fail(mount, message.id, _Unknown("there is no such file (any more) on this mount"))
             return
         wait = Wait(message.id, member.policy.timeout_s, self._clock())
         mount.waits[message.id] = wait
@@ -341,9 +338,9 @@ class Dispatch:
     def _everybody(self) -> Iterator[Membership]:
         seen: set[int] = set()
         for mount in self._mounts.values():
-            for organization, member in mount.members.items():
-                if organization not in seen:
-                    seen.add(organization)
+            for pk, member in mount.members.items():
+                if pk not in seen:
+                    seen.add(pk)
                     yield member
 
     def _tell_idle(self) -> None:

@@ -32,6 +32,7 @@ from pictofs.mirror.room import Room
 from pictofs.mirror.singleflight import SingleFlight
 from pictofs.mirror.transfer import Carrier, Courier
 from pictofs.mirror.troubles import Troubles
+from pictofs.mirror.upkeep import Upkeep
 from pictofs.mirror.writer import Block, Writer
 from pictofs.storage import Transfers
 from pictofs.store import Store
@@ -84,11 +85,13 @@ class Engine:
         await self.writer.run(self._open)
         self.reader = CatalogReader.open(self._catalog.path)
         self._join()
+        self.upkeep = Upkeep(self._catalog, self._store, self.writer, lambda: self.dispatch.busy)
         self.server = Server(os.path.join(self._cache_dir, directory.SOCKET), self.dispatch)
         await self.server.start()
         self._tasks = [
             asyncio.ensure_future(self.dispatch.watch()),
             asyncio.ensure_future(self._keep_house()),
+            asyncio.ensure_future(self.upkeep.run()),
         ]
         self._end_in(FIRST_MOUNT_S)
 

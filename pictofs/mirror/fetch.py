@@ -214,10 +214,10 @@ class Fetcher:
             raise availability.failure(standing, member.policy.offline)
 
         kind = _kind(flight.fetch.node)
-        whole_bytes = self._reader.size_bytes(flight.fetch.node)
-        expected = length(kind, whole_bytes, flight.fetch.block) if whole_bytes else block_bytes(kind)
 
         def progressed(size_bytes: int) -> None:
+            whole_bytes = self._reader.size_bytes(flight.fetch.node)
+            expected = length(kind, whole_bytes, flight.fetch.block) if whole_bytes else block_bytes(kind)
             flight.nearly = flight.nearly or 2 * size_bytes >= expected
             queue.moved = True
             for claim in tuple(flight.claims):

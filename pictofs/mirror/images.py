@@ -25,7 +25,7 @@ from pictofs.mirror.renamed import ask_by_name
 from pictofs.mirror.singleflight import SingleFlight
 from pictofs.mirror.transfer import Courier, Progress
 from pictofs.mirror.troubles import Troubles
-from pictofs.mirror.versions import Seen, Settled
+from pictofs.mirror.versions import Seen, Settled, Superseded
 from pictofs.mirror.writer import Block, Writer
 from pictofs.storage import Get, Got
 
@@ -75,8 +75,8 @@ class Images:
 
     async def measured(self, member: Membership, image: int) -> None:
         """Learns the size of an image that the listing gave none, from one byte of it."""
-        row, dataset = self._rows(image)
-        arrived = await self._arrive(member, dataset, row, Extent(0, 0), None)
+        row = self._row(image)
+        arrived = await self._arrive(member, row, Extent(0, 0), None)
         settled = await self._settle(image, arrived.seen)
         if settled.stale:
             raise Stale(f"{row.file_name} changed while it was looked at: look again")
@@ -85,45 +85,60 @@ class Images:
         self, member: Membership, fetch: Fetch, progress: Progress, nearly: Callable[[], None]
     ) -> None:
         """Makes a block of an image present. Stale when the node's version is no longer to be had."""
-        image = node_pk(fetch.node)
-        row, dataset = self._rows(image)
+        row = self._row(node_pk(fetch.node))
         if not row.directory:
             raise Stale(f"this version of {row.file_name} was replaced and is not on disk: open it again")
         wanted = extent(Kind.IMAGE, row.size_bytes, fetch.block)
         try:
-            arrived = await self._arrive(member, dataset, row, wanted, progress)
+            arrived = await self._arrive(member, row, wanted, progress)
         except ObjectChanged:
-            await self._replaced(member, dataset, row)
+            await self._replaced(member, row)
             raise
         except ObjectGone:
-            self._doubt(member, dataset.pk)
+            self._doubt(member, row.dataset)
             raise
         nearly()
-        settled = Settled(fetch.node, False, Change())
-        current = self._reader.image(image)
-        known = current is not None and bool(current.directory) and current.size_bytes is not None
-        if not known or current is None or not (
-            versions.same(current.size_bytes, current.generation, arrived.seen)
-            and not versions.needs_truth(current, arrived.seen)
-        ):
-            settled = await self._settle(image, arrived.seen)
+        settled = await self._keep(fetch, arrived)
+        if settled is None:
+            return
         if settled.node:
             await self._store(settled.node, arrived, None if settled.stale else fetch.block)
         if settled.stale:
             raise Stale(f"{row.file_name} was replaced by another version: open it again")
 
-    async def _replaced(self, member: Membership, dataset: DatasetRow, row: ImageRow) -> None:
+    async def _keep(self, fetch: Fetch, arrived: _Arrived) -> Settled | None:
+        """Settles the version; where the bytes are just the block, stores them in the same job: None then."""
+        image = node_pk(fetch.node)
+        first = fetch.block * block_bytes(Kind.IMAGE)
+        size_bytes = length(Kind.IMAGE, arrived.seen.size_bytes, fetch.block)
+        if arrived.crc32c is None or (first, size_bytes) != (arrived.first, len(arrived.body)):
+            return await self._settle(image, arrived.seen)
+        try:
+            await self._writer.store(
+                Block(fetch.node, fetch.block, arrived.body, arrived.crc32c, arrived.seen)
+            )
+        except Superseded as superseded:
+            self._push(superseded.settled.change)
+            return superseded.settled
+        return None
+
+    async def _replaced(self, member: Membership, row: ImageRow) -> None:
         """The stored object is not of this version: one byte of it, held to nothing, tells what it is now."""
         anything = dataclasses.replace(row, size_bytes=None, generation="")
-        arrived = await self._arrive(member, dataset, anything, Extent(0, 0), None)
+        arrived = await self._arrive(member, anything, Extent(0, 0), None)
         await self._settle(row.pk, arrived.seen)
 
-    def _rows(self, image: int) -> tuple[ImageRow, DatasetRow]:
+    def _row(self, image: int) -> ImageRow:
         row = self._reader.image(image)
-        dataset = self._reader.dataset(row.dataset) if row else None
-        if row is None or dataset is None:
+        if row is None:
             raise Stale("this image is no longer known: list its directory again")
-        return row, dataset
+        return row
+
+    def _dataset(self, row: ImageRow) -> DatasetRow:
+        dataset = self._reader.dataset(row.dataset)
+        if dataset is None:
+            raise Stale(f"the dataset of {row.file_name} is no longer known")
+        return dataset
 
     async def _settle(self, image: int, seen: Seen) -> Settled:
         settled = await self._writer.run(lambda: versions.settle_image(self._catalog, image, seen))
@@ -153,16 +168,10 @@ class Images:
             raise TransferError(f"bytes {arrived.first} to {end} came where block {wanted} was asked for")
 
     async def _arrive(
-        self,
-        member: Membership,
-        dataset: DatasetRow,
-        row: ImageRow,
-        wanted: Extent,
-        progress: Progress | None,
+        self, member: Membership, row: ImageRow, wanted: Extent, progress: Progress | None
     ) -> _Arrived:
         """The bytes, by URL where there is one."""
-        path = self._path(row)
-        signed = await self._link(member, dataset, row, path, None)
+        signed = await self._link(member, row)
         for _ in range(2):
             if signed is None:
                 break
@@ -171,20 +180,19 @@ class Images:
                 return _got(await self._courier(member).get(get, progress))
             except UrlExpired as error:
                 self._troubles.note(str(error))
-                signed = await self._link(member, dataset, row, path, signed)
-        return await self._through_api(member, dataset, row, wanted)
+                member.partition.pool.refused(signed)
+                signed = await self._link(member, row)
+        return await self._through_api(member, row, wanted)
 
-    async def _through_api(
-        self, member: Membership, dataset: DatasetRow, row: ImageRow, wanted: Extent
-    ) -> _Arrived:
+    async def _through_api(self, member: Membership, row: ImageRow, wanted: Extent) -> _Arrived:
         """One API request; all blocks at once, since the route tells no generation to hold them together."""
         if (row.size_bytes or 0) > API_OBJECT_LIMIT_BYTES:
             raise TransferError(f"{row.file_name} is too large to fetch without a signed URL")
-        if dataset.pk not in self._single:
-            self._single.add(dataset.pk)
+        if row.dataset not in self._single:
+            self._single.add(row.dataset)
             self._troubles.log(
                 _log,
-                f"images of {dataset.file_name} are beyond the reach of signed URLs "
+                f"images of {self._dataset(row).file_name} are beyond the reach of signed URLs "
                 f"({BATCH_LIMIT} a batch, or refused by the storage host): each costs one API request",
             )
         image = facts.to_image(row, self._reader.directory(row.directory))
@@ -192,41 +200,33 @@ class Images:
         try:
             body, total_bytes = await member.ask(lambda client: client.images.read(image, first, last))
         except NotFound as error:
-            self._doubt(member, dataset.pk)
+            self._doubt(member, row.dataset)
             raise Stale(f"{row.file_name} is gone: list its directory again") from error
         except UsageError as error:  # a dialect whose batches hold everything, but not this
-            self._doubt(member, dataset.pk)
+            self._doubt(member, row.dataset)
             raise Stale(f"there is no URL for {row.file_name}: list its directory again") from error
         if first is None and total_bytes != len(body):
             raise TransferError(f"{row.file_name}: {len(body)} bytes came where {total_bytes} were promised")
         return _Arrived(body, 0, Seen(total_bytes), None)
 
-    async def _link(
-        self,
-        member: Membership,
-        dataset: DatasetRow,
-        row: ImageRow,
-        path: str,
-        refused: Signed | None,
-    ) -> Signed | None:
+    async def _link(self, member: Membership, row: ImageRow) -> Signed | None:
         """A URL that is good now, from the pool or by the batches that may hold it; None where none does."""
         pool = member.partition.pool
-        if refused is not None:
-            pool.refused(refused)
         cap = None if member.access.dialect == "a" else BATCH_LIMIT
         for _ in range(3):  # all; of its status; and once more when a listing came in between
-            signed = pool.url(dataset.pk, row, path)
+            signed = pool.url(row, self._path)
             if signed is not None:
                 return signed
+            dataset = self._dataset(row)
             scope = pool.scope(dataset, row, cap)
             if scope is None:
                 return None
             await member.join(
                 self._flights,
                 ("links", scope),
-                lambda flight, scope=scope: self._batch(member, dataset, scope),  # type: ignore[misc]
+                lambda flight, scope=scope, dataset=dataset: self._batch(member, dataset, scope),  # type: ignore[misc]
             )
-        return pool.url(dataset.pk, row, path)
+        return pool.url(row, self._path)
 
     async def _batch(self, member: Membership, dataset: DatasetRow, scope: Scope) -> None:
         asked_ns = self._wall_ns()

@@ -119,14 +119,13 @@ class LinkPool:
         self._batches: dict[Scope, Batch] = {}
         self._number = 0
 
-    def url(self, dataset: int, image: ImageRow, directory_path: str) -> Signed | None:
-        """The URL of an image, if one is good now."""
-        for key in (
-            identity(dataset, image.remote_id, directory_path, image.remote_name),
-            identity(dataset, "", directory_path, image.remote_name),
-            identity(dataset, "", None, image.remote_name),
-        ):
-            held = self._urls.get(key)
+    def url(self, image: ImageRow, directory_path: Callable[[ImageRow], str]) -> Signed | None:
+        """The URL of an image, if one is good now; its directory is asked for only where ids do not do."""
+        held = self._urls.get((image.dataset, image.remote_id)) if image.remote_id else None
+        if held is not None and self._current(held[0]):
+            return held[0]
+        for path in (directory_path(image), None):
+            held = self._urls.get(identity(image.dataset, "", path, image.remote_name))
             if held is not None and self._current(held[0]):
                 return held[0]
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 
 from pictofs.catalog import CatalogReader
@@ -68,6 +69,33 @@ def place(reader: CatalogReader, node: int) -> Place | None:
     if dataset is None:
         return None
     return Place(node, kind, dataset.organization, dataset, image, annotation, export)
+
+
+def organization(reader: CatalogReader, node: int, datasets: MutableMapping[int, int]) -> int:
+    """The pk of the organization that an image, an annotation or an export belongs to; 0 for no such node.
+
+    `datasets` remembers which organization a dataset is of, which never changes: each block asks for it.
+    """
+    try:
+        kind = node_kind(node)
+    except ValueError:
+        return 0
+    pk = node_pk(node)
+    row: ImageRow | ExportRow | None = None
+    if kind is Kind.IMAGE:
+        row = reader.image(pk)
+    elif kind is Kind.ANNOTATION:
+        row = reader.image_of_annotation(pk)
+    elif kind is Kind.EXPORT:
+        row = reader.export(pk)
+    if row is None:
+        return 0
+    found = datasets.get(row.dataset)
+    if found is None:
+        dataset = reader.dataset(row.dataset)
+        found = dataset.organization if dataset else 0
+        datasets[row.dataset] = found
+    return found
 
 
 def _dataset_of_view(reader: CatalogReader, kind: Kind, pk: int) -> int:

@@ -21,9 +21,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
 from pictofs.catalog import Catalog
-from pictofs.catalog.model import BlockAge, BlockRow
+from pictofs.catalog.model import BlockAge, BlockRow, node_pk
 from pictofs.errors import CacheFull, PictofsError, TransferError
 from pictofs.mirror.plan import Fetch
+from pictofs.mirror.versions import Superseded, settle_image
 from pictofs.mirror.writer import Block
 from pictofs.store import Store, victims
 
@@ -85,10 +86,14 @@ class Room:
             self._evict(0)
 
     def keep(self, blocks: Sequence[Block]) -> list[BlockRow | BaseException]:
-        """Stores blocks and enters them in the catalog in one go; for each its row, or why there is none."""
+        """Stores blocks and enters them in the catalog in one go; for each its row, or why there is none.
+
+        Superseded for bytes that turn out to be of another version than their node's: they are not kept.
+        """
         answers: list[BlockRow | BaseException] = []
         for block in blocks:
             try:
+                self._settle(block)
                 answers.append(self._put(block))
             except PictofsError as error:
                 answers.append(error)
@@ -136,6 +141,12 @@ class Room:
     def spilled_bytes(self) -> int:
         """What lies in the spill."""
         return sum(size_bytes for _, size_bytes, _ in self._spilled.values())
+
+    def _settle(self, block: Block) -> None:
+        if block.seen is not None:
+            settled = settle_image(self._catalog, node_pk(block.node), block.seen)
+            if settled.stale:
+                raise Superseded(settled)
 
     def _put(self, block: Block) -> BlockRow:
         path: str | None = None

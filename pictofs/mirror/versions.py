@@ -12,6 +12,7 @@ import google_crc32c
 
 from pictofs.catalog import Catalog
 from pictofs.catalog.model import Change, ImageRow, Kind, node_id
+from pictofs.errors import Stale
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,14 @@ class Settled:
     node: int
     stale: bool
     change: Change
+
+
+class Superseded(Stale):
+    """Bytes came for a node that they do not belong to; `settled` says where they do."""
+
+    def __init__(self, settled: Settled) -> None:
+        super().__init__("the stored object is another version by now: open it again")
+        self.settled = settled
 
 
 def same(size_bytes: int | None, generation: str, seen: Seen) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pictofs.catalog.model import BlockRow
+from pictofs.mirror.versions import Seen
 
 T = TypeVar("T")
 BATCH_BLOCKS = 64
@@ -28,6 +29,7 @@ class Block:
     block: int
     body: bytes | memoryview
     crc32c: int
+    seen: Seen | None = None   # of an image: its version is settled first, in the same job
 
 
 Keep = Callable[[Sequence[Block]], list[BlockRow | BaseException]]

@@ -143,8 +143,8 @@ def test_a_stall_that_never_ends_is_an_error_within_a_bound(make: Make, storage:
 
 
 def test_a_slow_body_arrives_while_bytes_come(make: Make, storage: Storage) -> None:
-    asked, url = make(timeout_s=0.5), storage.urls()[0]
-    storage.fault("slow", url, count=1, bytes_per_s=100_000)
+    asked, url = make(timeout_s=1.0), storage.urls()[0]
+    storage.fault("slow", url, count=1, bytes_per_s=120_000)
     told: list[int] = []
     _, outcome = asked.submit(Get(url), told.append)
     got = outcome.wait()
@@ -152,7 +152,7 @@ def test_a_slow_body_arrives_while_bytes_come(make: Make, storage: Storage) -> N
     assert isinstance(got, Got)
     assert got.attempts == 1
     assert got.elapsed_s > 1
-    assert len(told) > 4
+    assert len(told) > 2
 
 
 def test_a_body_below_the_floor_is_restarted_where_it_is(make: Make, storage: Storage) -> None:
@@ -197,10 +197,10 @@ def test_an_overloaded_host_is_asked_again(make: Make, storage: Storage) -> None
 
 def test_retry_after_is_honoured_or_ends_the_transfer(make: Make, storage: Storage) -> None:
     asked, url = make(timeout_s=5.0), storage.urls()[0]
-    storage.fault("status", url, count=1, status=429, retry_after=1)
+    storage.fault("status", url, count=1, status=429, retry_after=0.4)
     began_s = time.monotonic()
     assert right(asked.outcome(url))
-    assert time.monotonic() - began_s >= 1
+    assert time.monotonic() - began_s >= 0.4
     storage.fault("status", url, count=1, status=503, retry_after=600)
     error = asked.error(url)
     assert isinstance(error, TransferError)
@@ -270,7 +270,7 @@ def test_garbage_with_status_200_is_not_taken_for_the_object(make: Make, storage
 def test_a_host_that_refuses_connections_is_waited_for_a_while(make: Make, storage: Storage) -> None:
     asked, (first, second, *_) = make(draw=lambda: 0.9), storage.urls()
     assert right(asked.outcome(first))
-    storage.fault("refuse", seconds=0.6)
+    storage.fault("refuse", seconds=0.3)
     got = asked.outcome(second)
     assert right(got)
     assert isinstance(got, Got)
@@ -327,7 +327,7 @@ def test_a_storm_of_every_fault_at_once_gives_right_bytes_or_errors(make: Make, 
 
 def test_a_bandwidth_of_the_host_is_no_stall(make: Make, storage: Storage) -> None:
     asked = make(timeout_s=1.0, connections=8)
-    storage.emulator.switch(bandwidth=1_000_000)
+    storage.emulator.switch(bandwidth=2_500_000)
     try:
         outcomes = [asked.submit(Get(url))[1] for url in storage.urls()[:8]]
         got = [outcome.wait() for outcome in outcomes]

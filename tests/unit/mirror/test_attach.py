@@ -272,3 +272,24 @@ def test_the_last_mount_s_leaving_starts_the_clock_and_a_new_one_stops_it(tmp_pa
             await w.until(w.engine.ended.is_set)
 
     asyncio.run(scenario())
+
+
+def test_upkeep_clears_files_that_nobody_knows_and_rows_of_versions_that_left_nothing(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with world(tmp_path) as w:
+            mount = await w.mount()
+            await w.listed(mount)
+            kept, old = w.image_node("0.jpg"), w.image_node("1.jpg")
+            await mount.want(kept)
+            w.service.replace(1, b"new body", "2")
+            assert isinstance(await mount.want(old), Failed)
+            folder = next(path for path in (tmp_path / "store").iterdir() if path.is_dir())
+            orphan = folder / f"{kept:x}.5.deadbeef"
+            orphan.write_bytes(b"x" * 10)
+            rows, freed_bytes = await w.engine.upkeep.clear()
+            assert (rows, freed_bytes) == (1, 10)
+            assert not orphan.exists()
+            assert w.body(kept) == b"\0" * 100
+            assert w.engine.reader.image(old >> 8) is None
+
+    asyncio.run(scenario())

@@ -48,19 +48,19 @@ def links(*ids: str, life: float | None = 3600.0, clock: Clock | None = None) ->
 
 def test_a_url_is_found_by_id_and_used_for_nine_tenths_of_its_life(pool: LinkPool, clock: Clock) -> None:
     pool.fill(ALL, links("i1"), NOW_NS, whole=True)
-    signed = pool.url(1, image(remote_id="i1"), "/")
+    signed = pool.url(image(remote_id="i1"), lambda _: "/")
     assert signed is not None
     assert signed.url == "http://s/i1?sig"
     clock.now_s = 3239
-    assert pool.url(1, image(remote_id="i1"), "/") == signed
+    assert pool.url(image(remote_id="i1"), lambda _: "/") == signed
     clock.now_s = 3241
-    assert pool.url(1, image(remote_id="i1"), "/") is None
+    assert pool.url(image(remote_id="i1"), lambda _: "/") is None
     assert pool.scope(dataset(), image(remote_id="i1"), 10_000) == ALL
 
 
 def test_no_repr_shows_a_url(pool: LinkPool) -> None:
     pool.fill(ALL, links("i1"), NOW_NS, whole=True)
-    assert "sig" not in repr(pool.url(1, image(remote_id="i1"), "/"))
+    assert "sig" not in repr(pool.url(image(remote_id="i1"), lambda _: "/"))
 
 
 def test_without_ids_links_are_matched_by_directory_and_name() -> None:
@@ -71,7 +71,7 @@ def test_without_ids_links_are_matched_by_directory_and_name() -> None:
     pool = LinkPool()
     pool.fill(ALL, Links(items=items), NOW_NS, whole=False)
     for path, url in (("/x", "u1"), ("/y", "u2")):
-        signed = pool.url(1, image(remote_id="i9", remote_name="a.jpg"), path)
+        signed = pool.url(image(remote_id="i9", remote_name="a.jpg"), lambda _, path=path: path)
         assert signed is not None
         assert signed.url == url
 
@@ -107,22 +107,22 @@ def test_an_image_listed_after_the_batch_is_worth_another_batch(pool: LinkPool) 
 
 def test_a_refused_url_takes_its_batch_with_it_not_a_newer_one(pool: LinkPool, clock: Clock) -> None:
     pool.fill(ALL, links("i1", "i2"), NOW_NS, whole=True)
-    signed = pool.url(1, image(remote_id="i1"), "/")
+    signed = pool.url(image(remote_id="i1"), lambda _: "/")
     assert signed is not None
     pool.refused(signed)
-    assert pool.url(1, image(remote_id="i2"), "/") is None
+    assert pool.url(image(remote_id="i2"), lambda _: "/") is None
     assert pool.scope(dataset(), image(), 10_000) is None, "a host that refuses all costs no batch each"
     clock.now_s = REFUSAL_SPACING_S
     assert pool.scope(dataset(), image(), 10_000) == ALL
     pool.fill(ALL, links("i1", "i2", clock=clock), NOW_NS, whole=True)
     pool.refused(signed)
-    assert pool.url(1, image(remote_id="i1"), "/") is not None
+    assert pool.url(image(remote_id="i1"), lambda _: "/") is not None
 
 
 def test_a_pool_too_small_for_its_batches_asks_again_after_a_while(clock: Clock) -> None:
     pool = LinkPool(capacity=2, clock=clock, wall_s=lambda: WALL_S + clock.now_s)
     pool.fill(ALL, links("i1", "i2", "i3"), NOW_NS, whole=True)
-    found = [pool.url(1, image(remote_id=one), "/") is not None for one in ("i1", "i2", "i3")]
+    found = [pool.url(image(remote_id=one), lambda _: "/") is not None for one in ("i1", "i2", "i3")]
     assert found.count(True) == 2
     assert pool.scope(dataset(), image(), 10_000) is None
     clock.now_s = THINNED_SPACING_S
