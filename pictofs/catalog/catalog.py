@@ -11,6 +11,7 @@ from glob import escape, glob
 from os import PathLike, fspath
 
 from pictofs.catalog import schema
+from pictofs.catalog.arrivals import ArrivalWrites
 from pictofs.catalog.connected import MARK, check_schema, connect, is_damage, unusable
 from pictofs.catalog.datasets import DatasetWrites
 from pictofs.catalog.exports import ExportWrites
@@ -22,7 +23,7 @@ _WAL_LIMIT_BYTES = 4 << 20  # what the write-ahead log may keep on disk between 
 _SUFFIXES = ("", "-wal", "-shm")
 
 
-class Catalog(DatasetWrites, ExportWrites, ListingWrites):
+class Catalog(DatasetWrites, ExportWrites, ListingWrites, ArrivalWrites):
     """The one writer of a cache directory; also answers every question of `CatalogReader`.
 
     For one thread at a time. A transaction holds at most 1,000 rows. `clock_s` tells seconds since the epoch.
