@@ -62,7 +62,8 @@ class Images:
         }
         filters = {name: value for name, value in given.items() if value is not None}
         meant = self.datasets.resolve(dataset)
-        return Pager(lambda: self._listing.pages(meant, filters, page_size), max_total=max_total)
+        size = page_size if max_total is None else max(1, min(page_size, max_total))
+        return Pager(lambda: self._listing.pages(meant, filters, size), max_total=max_total)
 
     def list(
         self,

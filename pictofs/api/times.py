@@ -82,3 +82,11 @@ def _signed_s(date: str) -> float | None:
         return datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc).timestamp()
     except ValueError:
         return None
+
+
+def rfc3339(time_ns: int) -> str:
+    """`2024-01-15T10:30:00Z` of nanoseconds since 1970, with a fraction where there is one; "" of 0."""
+    if not time_ns:
+        return ""
+    moment = _EPOCH + timedelta(microseconds=time_ns // 1000)
+    return moment.isoformat().replace("+00:00", "Z")

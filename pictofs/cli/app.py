@@ -26,6 +26,11 @@ COMMANDS = {
     "refresh": "asking",
     "pin": "asking",
     "unpin": "asking",
+    "datasets": "datasets",
+    "exports": "exports",
+    "images": "images",
+    "download": "download",
+    "whoami": "whoami",
     "demo": "demo",
     "emulator": "emulating",
 }

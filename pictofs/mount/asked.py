@@ -57,6 +57,11 @@ def ask(
             yield path, None
 
 
+def tell(mount: Record, verb: str, nodes: list[int]) -> None:
+    """Ask `verb` about nodes of the mount's catalog. Raises what the fetching process says; Unreachable."""
+    _exchange(mount, verb, {"nodes": nodes})
+
+
 def find(path: str, environ: Mapping[str, str]) -> Place:
     """Which mount a path lies on; NotMounted for one on none of ours."""
     # Through the mount: links of views lead to the files they mean, and what was never listed is listed now.
