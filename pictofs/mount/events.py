@@ -6,6 +6,7 @@ Signals arrive through a wake-up descriptor, so a handler never runs in the midd
 from __future__ import annotations
 
 import os
+import select
 import selectors
 import signal
 import time
@@ -26,6 +27,8 @@ class Events:
         self._wake: tuple[int, int] | None = None
         self._former_wake = -1
         self._finished = False
+        self._mountinfo = -1
+        self._changes: select.epoll | None = None
 
     def on_signals(self, acts: dict[int, Act]) -> None:
         """Take these signals from now on."""
@@ -40,6 +43,25 @@ class Events:
     def on_readable(self, descriptor: int, act: Act) -> None:
         """Call `act` whenever `descriptor` is readable or has ended."""
         self._selector.register(descriptor, selectors.EVENT_READ, act)
+
+    def on_mounts_changed(self, act: Act) -> None:
+        """Call `act` after something was mounted or unmounted in our namespace; never where nobody can tell.
+        """
+        try:
+            self._mountinfo = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return
+        # mountinfo is "readable" always and has priority data when it changed: only epoll can wait for that
+        # alone.
+        self._changes = select.epoll()
+        self._changes.register(self._mountinfo, select.EPOLLPRI | select.EPOLLET)
+        self._changes.poll(0)
+
+        def changed() -> None:
+            if self._changes is not None and self._changes.poll(0):
+                act()
+
+        self._selector.register(self._changes, selectors.EVENT_READ, changed)
 
     def forget(self, descriptor: int) -> None:
         """No longer; before it is closed."""
@@ -86,6 +108,10 @@ class Events:
             for descriptor in self._wake:
                 os.close(descriptor)
             self._wake = None
+        if self._changes is not None:
+            self._changes.close()
+            os.close(self._mountinfo)
+            self._changes = None
         self._selector.close()
 
     def _signalled(self) -> None:

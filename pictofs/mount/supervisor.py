@@ -12,7 +12,6 @@ kernel then asks again; with fusepy by a lazy unmount and a new mount.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import signal
@@ -26,6 +25,7 @@ from pictofs.errors import NotMounted, PictofsError
 from pictofs.mount import assembly, logs, mountinfo, record, serving
 from pictofs.mount.background import Failed
 from pictofs.mount.channel import Channel
+from pictofs.mount.deaths import Deaths, how
 from pictofs.mount.descriptor import KernelMount
 from pictofs.mount.events import Events
 from pictofs.mount.fetching import FetchingProcess
@@ -40,9 +40,6 @@ DRAIN_LIMIT_S = 5.0  # and how long readers that are inside may go on after that
 END_LIMIT_S = 3.0  # a process that was asked to end
 SILENCE_LIMIT_S = 30.0  # a serving loop at one request for so long hangs
 WATCH_S = 5.0  # how often that is looked at
-SETTLED_S = 10.0  # a process that lived so long did not die of its start
-BACKOFF_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
-DEATHS_LIMIT = 20  # so many deaths in a row, none of which settled: the mount ends
 
 
 class Supervisor:
@@ -66,12 +63,13 @@ class Supervisor:
         self._channel: Channel | None = None
         self._serving_pid = 0
         self._serving_since = 0.0
-        self._deaths = {"serving": 0, "fetching": 0}
+        self._deaths = {"serving": Deaths(), "fetching": Deaths()}
         self._fetching_since = 0.0
         self._io = plan.settings.io
         self._restarts = 0
         self._attached: dict[str, Any] | None = None
-        self._up = False
+        self._up = False  # it was ready once
+        self._answers = False  # and the present serving process is
         self._stopping = False
         self._code = 0
         self._failure: Failed | None = None
@@ -109,6 +107,7 @@ class Supervisor:
             self._become_serving(ours, theirs)
         theirs.close()
         self._channel, self._serving_pid, self._serving_since = ours, pid, time.monotonic()
+        self._answers = False
         self._events.on_readable(ours.fileno(), self._hear)
         self._write_record()
 
@@ -155,6 +154,12 @@ class Supervisor:
         elif said == "gone":
             self._stop("unmounted", 0)
 
+    def _mounts_changed(self) -> None:
+        """Somebody has unmounted us: the kernel tells the serving process only when no namespace has a copy.
+        """
+        if self._answers and not self._still_mounted():
+            self._stop("unmounted", 0)
+
     def _watch(self) -> None:
         """A serving loop that has been at one request for too long hangs: its stacks are dumped, it is
         replaced.
@@ -190,10 +195,11 @@ class Supervisor:
             self._fail(word["error"], word["exit_code"])
 
     def _on_ready(self, word: dict[str, Any]) -> None:
-        first, self._up, self._io = not self._up, True, word["io"]
+        first, self._up, self._answers, self._io = not self._up, True, True, word["io"]
         self._write_record()
         if first:
             _log.info("%s is mounted", self._plan.mountpoint)
+            self._events.on_mounts_changed(self._mounts_changed)
             self._ready(
                 [*(self._attached or {}).get("notes", []), *(self._kernel.notes if self._kernel else [])]
             )
@@ -204,14 +210,14 @@ class Supervisor:
 
     def _serving_ended(self, status: int) -> None:
         lived_s = time.monotonic() - self._serving_since
-        self._serving_pid = 0
+        self._serving_pid, self._answers = 0, False
         self._hang_up()
         self._events.cancel(("kill",))
         if self._stopping:
             self._finish_if_done()
             return
         if not self._up:
-            self._fail(f"the serving process ended ({_how(status)}); see the log", 1)
+            self._fail(f"the serving process ended ({how(status)}); see the log", 1)
             return
         if self._driver != "fusepy" and not self._still_mounted():
             self._stop("unmounted", 0)
@@ -219,26 +225,23 @@ class Supervisor:
         if self._driver == "fusepy" and os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
             self._stop("unmounted", 0)
             return
-        _log.error("the serving process ended (%s) and is replaced", _how(status))
-        self._restarts += 1
+        _log.error("the serving process ended (%s) and is replaced", how(status))
         if self._driver == "fusepy" and self._still_mounted():
             self._unmount(lazy=True)
-        delay_s = self._backoff("serving", lived_s)
-        if delay_s is not None:
-            self._events.after("serving", delay_s, self._replace_serving)
+        self._again("serving", lived_s, self._replace_serving)
 
     def _replace_serving(self) -> None:
         self._start_serving()
         self._find_fetching()
 
-    def _backoff(self, which: str, lived_s: float) -> float | None:
-        deaths = 0 if lived_s > SETTLED_S else self._deaths[which]
-        self._deaths[which] = deaths + 1
-        if deaths >= DEATHS_LIMIT:
-            _log.critical("the %s process ended %d times in a row; the mount is given up", which, deaths)
-            self._stop("given up", 1)
-            return None
-        return BACKOFF_S[min(deaths, len(BACKOFF_S) - 1)]
+    def _again(self, which: str, lived_s: float, act: Callable[[], None]) -> None:
+        self._restarts += 1
+        delay_s = self._deaths[which].delay_s(lived_s)
+        if delay_s is not None:
+            self._events.after(which, delay_s, act)
+            return
+        _log.critical("the %s process ends again and again; the mount is given up", which)
+        self._stop("given up", 1)
 
     # The fetching process
 
@@ -271,11 +274,8 @@ class Supervisor:
     def _fetching_ended(self) -> None:
         if self._stopping:
             return
-        delay_s = self._backoff("fetching", time.monotonic() - self._fetching_since)
-        if delay_s is not None:
-            _log.warning("the fetching process ended and is replaced")
-            self._restarts += 1
-            self._events.after("fetching", delay_s, self._find_fetching)
+        _log.warning("the fetching process ended and is replaced")
+        self._again("fetching", time.monotonic() - self._fetching_since, self._find_fetching)
 
     # The end
 
@@ -382,10 +382,3 @@ class Supervisor:
                 organizations=self._organizations(),
             )
         )
-
-
-def _how(status: int) -> str:
-    if os.WIFSIGNALED(status):
-        return f"signal {os.WTERMSIG(status)}"
-    code = os.waitstatus_to_exitcode(status)
-    return f"exit code {code}" if code != errno.ENODEV else "no device"

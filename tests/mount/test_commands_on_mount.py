@@ -13,7 +13,7 @@ from pictofs.emulator.launch import Running
 from tests.mount.conftest import Make, Mount, eventually, pictofs
 
 pytestmark = pytest.mark.mount
-TTL_S = 600       # nothing in this file may take so long
+TTL_S = 600  # nothing in this file may take so long
 AT_ONCE_S = 10.0  # the kernel is told after the command; the machine may be busy
 DATASET = "Street Scenes"
 

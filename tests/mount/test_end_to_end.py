@@ -18,6 +18,7 @@ import cv2
 import pytest
 from PIL import Image
 
+from pictofs import names
 from pictofs.emulator.launch import Running, start
 from pictofs.emulator.settings import EmulatorSettings
 from tests.mount import sources
@@ -61,7 +62,10 @@ def copied(of: Path, to: Path) -> Path:
 
 def as_served(root: Path, mount: Mount) -> dict[str, bytes]:
     """The files of a folder as the dialect shows them: dialect A knows no directories."""
-    found = sources.files(root)
+    found = {
+        "/".join(names.encode(part) for part in name.split("/")): body
+        for name, body in sources.files(root).items()
+    }
     if mount.status()["dialect"] != "a":
         return found
     flat = {os.path.basename(name): body for name, body in found.items()}
@@ -117,11 +121,11 @@ def test_a_split_is_read_through_its_plain_paths(mount: Mount, data: Path) -> No
     if mount.status()["dialect"] == "a":
         pytest.skip("dialect A knows no splits")
     split = mount.root / sources.NESTED / "splits" / "train" / "images"
-    names = sources.files(split)
-    assert len(names) == sum(
+    found = sources.files(split)
+    assert len(found) == sum(
         "train" in path.parts for path in (data / sources.NESTED / "images").rglob("*.jpg")
     )
-    for name in sorted(names)[:5]:
+    for name in sorted(found)[:5]:
         with Image.open(split / name) as picture:
             picture.load()
             assert picture.size == (24, 24)
@@ -312,21 +316,21 @@ def test_a_reader_in_the_middle_gets_the_old_version_or_estale(calm: Running, li
     old, new = os.urandom(5 << 20), os.urandom(5 << 20)
     calm.mutate("add_dataset", name="versions")
     archive = {"dataset": "versions", "name": "big", "format": "pictograph"}
-    made = calm.mutate("add_export", content=base64.b64encode(old).decode(), **archive)
+    calm.mutate("add_export", content=base64.b64encode(old).decode(), **archive)
     path = lively.root / "versions" / "exports" / "big.zip"
     soon(path.exists, "the export")
     with open(path, "rb", buffering=0) as file:
         read = file.read(100_000)
-        calm.mutate("delete_export", dataset="versions", export=made.get("id", "big"))
+        calm.mutate("delete_export", dataset="versions", export="big")
         calm.mutate("add_export", content=base64.b64encode(new).decode(), **archive)
         soon(lambda: path.read_bytes() == new, "the new version at the path")
         try:
             while part := file.read(1 << 20):
                 read += part
+            ended = 0
         except OSError as error:
-            assert error.errno == errno.ESTALE
-        else:
-            assert len(read) == len(old)
+            ended = error.errno or -1
+    assert ended == errno.ESTALE or len(read) == len(old)
     assert old.startswith(read)
 
 
@@ -415,7 +419,7 @@ def test_without_the_service_what_is_known_is_served(calm: Running, mounts: Make
                 with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno says it
                     read()
                 assert caught.value.errno == errno.EIO
-                assert time.monotonic() - begun < 3 + 2
+                assert time.monotonic() - begun < 2 * 3 + 2  # opening and reading wait on their own
             assert mount.status()["online"] is False
     finally:
         calm.clear_faults()
@@ -467,12 +471,10 @@ def test_a_spent_budget_is_eagain(emulators: Callable[..., Running], mounts: Mak
     service = emulators(generate=12)
     mount = mounts(service, "timeout=2s", "prefetch=off").mounted()
     (dataset,) = mount.root.iterdir()
-    annotations = sorted((dataset / "annotations").rglob("*.json"))
-    assert annotations
+    assert sorted((dataset / "annotations").rglob("*.json"))
     service.switch(rate_limit=1)
     with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno says it
-        for path in annotations:
-            path.read_bytes()
+        sources.files(dataset / "annotations")
     assert caught.value.errno == errno.EAGAIN
 
 
@@ -515,9 +517,8 @@ def test_a_process_that_is_killed_is_replaced(calm: Running, mounts: Make, which
     made = new_dataset(calm, f"killed {which}", 120)
     mount = mounts(calm).mounted()
     folder = mount.root / f"killed {which}" / "images"
-    names = sorted(os.listdir(folder))
-    assert names == sorted(made)
-    for place, name in enumerate(names):
+    assert sorted(os.listdir(folder)) == sorted(made)
+    for place, name in enumerate(sorted(made)):
         if place in (10, 50, 90):
             before = mount.status()["pids"]
             os.kill(before[which], signal.SIGKILL)

@@ -35,8 +35,12 @@ except PictofsError as error:
 def refused(mountpoint: Path, **environment: str) -> str:
     """What the driver says when it is to serve at `mountpoint`, in a process of its own."""
     ended = subprocess.run(
-        [sys.executable, "-c", STUB, str(mountpoint)], cwd=ROOT, env={**os.environ, **environment},
-        capture_output=True, text=True, timeout=30,
+        [sys.executable, "-c", STUB, str(mountpoint)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
@@ -103,4 +107,5 @@ def test_many_opens_leave_no_descriptor_behind(mount: Mounted) -> None:
 def _bytes_read(mount: Mounted) -> float:
     """How much the kernel asked for of files whose bytes lie in blocks."""
     text = (mount.mountpoint / ".pictofs" / "metrics").read_text()
-    return float(next(line for line in text.splitlines() if line.startswith("pictofs_read_bytes_total")).split()[1])
+    line = next(line for line in text.splitlines() if line.startswith("pictofs_read_bytes_total"))
+    return float(line.split()[1])
