@@ -74,14 +74,12 @@ def module_driver(request: pytest.FixtureRequest) -> tuple[str, str]:
 def shared_mount(
     module_driver: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Mounted]:
-    """A mount of the images of `tests.contract.test_drivers`."""
-    from tests.contract.test_drivers import DEEP
+    """A mount of what `tests.contract.test_drivers` furnishes, for tests that change nothing."""
+    from tests.contract.test_drivers import furnish
 
     folder = tmp_path_factory.mktemp("shared")
     world = World(folder / "cache")
-    world.dataset("Cars")
-    for path, body in DEEP.items():
-        world.image("Cars", path, body)
+    furnish(world)
     yield from _mounted(world, folder, module_driver)
 
 

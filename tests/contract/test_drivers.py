@@ -35,13 +35,18 @@ DEEP = {f"a/b/{number}.jpg": os.urandom(5000 + number) for number in range(6)}
 TRUTH = {**DEEP, "a/ü ö.png": b"umlaut", "top.jpg": b"top", "empty.jpg": b""}
 
 
-@pytest.fixture
-def cars(world: World) -> World:
+def furnish(world: World) -> None:
     """A dataset with nested directories, a Unicode name, an empty file, splits and statuses."""
     world.dataset("Cars", slug="cars-slug")
     for number, (path, body) in enumerate(TRUTH.items()):
         split = ("train", "val", "")[number % 3]
         world.image("Cars", path, body, split=split, tags=("x", "y"), annotation={"number": number})
+
+
+@pytest.fixture
+def cars(world: World) -> World:
+    """That dataset, for tests that change it or count what is asked of it."""
+    furnish(world)
     return world
 
 
@@ -67,8 +72,8 @@ def test_a_copy_equals_the_source(cars: World, mounting: Mounting, tmp_path: Pat
     }
 
 
-def test_a_listing_names_dot_and_dot_dot_with_their_inodes(cars: World, mounting: Mounting) -> None:
-    mount = mounting()
+def test_a_listing_names_dot_and_dot_dot_with_their_inodes(shared_mount: Mounted) -> None:
+    mount = shared_mount
     shown = run("ls", "-ai1", str(mount.root / "Cars" / "images" / "a")).stdout.split("\n")
     inodes = {line.split(None, 1)[1]: int(line.split()[0]) for line in shown if line}
     assert inodes["."] == os.stat(mount.root / "Cars" / "images" / "a").st_ino
@@ -76,11 +81,11 @@ def test_a_listing_names_dot_and_dot_dot_with_their_inodes(cars: World, mounting
     assert set(inodes) == {".", "..", "b", "ü ö.png"}
 
 
-def test_stat_is_exact(cars: World, mounting: Mounting) -> None:
-    mount = mounting()
+def test_stat_is_exact(shared_mount: Mounted) -> None:
+    mount = shared_mount
     for path, body in TRUTH.items():
         found = os.stat(mount.root / "Cars" / "images" / path)
-        image = cars.datasets["Cars"].images[path]
+        image = shared_mount.world.datasets["Cars"].images[path]
         assert stat.S_IMODE(found.st_mode) == 0o444
         assert (found.st_size, found.st_mtime_ns, found.st_nlink) == (len(body), image.created_ns, 1)
         assert found.st_blocks == -(-len(body) // 512)
@@ -89,15 +94,15 @@ def test_stat_is_exact(cars: World, mounting: Mounting) -> None:
         assert os.stat(annotation).st_size == len(image.annotation)
 
 
-def test_directories_count_their_subdirectories(cars: World, mounting: Mounting) -> None:
-    images = mounting().root / "Cars" / "images"
+def test_directories_count_their_subdirectories(shared_mount: Mounted) -> None:
+    images = shared_mount.root / "Cars" / "images"
     assert sorted(os.listdir(images)) == ["a", "empty.jpg", "top.jpg"]
     assert [os.stat(images / path).st_nlink for path in ("", "a", "a/b")] == [3, 3, 2]
     assert stat.S_IMODE(os.stat(images).st_mode) == 0o555
 
 
-def test_find_sees_every_file_whatever_the_link_counts(cars: World, mounting: Mounting) -> None:
-    mount = mounting()
+def test_find_sees_every_file_whatever_the_link_counts(shared_mount: Mounted) -> None:
+    mount = shared_mount
     found = run("find", str(mount.root / "Cars" / "images"), "-type", "f").stdout.splitlines()
     assert len(found) == len(TRUTH)
 
@@ -122,8 +127,8 @@ def test_inodes_are_the_same_after_a_remount(
     assert listings[0] == listings[1]
 
 
-def test_what_does_not_exist_is_enoent(cars: World, mounting: Mounting) -> None:
-    mount = mounting()
+def test_what_does_not_exist_is_enoent(shared_mount: Mounted) -> None:
+    mount = shared_mount
     missing = ("Cars/images/nothing.jpg", "Cars/images/a/b/nothing", "Cars/nothing", "Cars/images/no/way")
     for path in (*missing, "nothing"):
         assert errno_of(lambda path=path: os.stat(mount.root / path)) == errno.ENOENT
@@ -133,10 +138,10 @@ def test_what_does_not_exist_is_enoent(cars: World, mounting: Mounting) -> None:
     assert errno_of(lambda: os.stat(mount.root / ("x" * 256))) == errno.ENAMETOOLONG
 
 
-def test_hidden_names_of_a_dataset_lead_to_it(cars: World, mounting: Mounting) -> None:
-    mount = mounting()
+def test_hidden_names_of_a_dataset_lead_to_it(shared_mount: Mounted) -> None:
+    mount = shared_mount
     assert os.listdir(mount.root) == ["Cars"]
-    for alias in ("cars-slug", cars.datasets["Cars"].remote_id):
+    for alias in ("cars-slug", shared_mount.world.datasets["Cars"].remote_id):
         assert (mount.root / alias / "images" / "top.jpg").read_bytes() == b"top"
     assert (mount.root / "Cars" / "images" / "top.jpg").read_bytes() == b"top"
 
@@ -162,8 +167,8 @@ def test_xattrs_say_what_is_known(cars: World, mounting: Mounting) -> None:
     assert errno_of(lambda: os.getxattr(path, "user.other")) == errno.ENODATA
 
 
-def test_links_of_the_views_lead_to_the_files(cars: World, mounting: Mounting) -> None:
-    mount = mounting()
+def test_links_of_the_views_lead_to_the_files(shared_mount: Mounted) -> None:
+    mount = shared_mount
     train = mount.root / "Cars" / "splits" / "train"
     seen = {}
     for directory, _, names in os.walk(train):
@@ -180,8 +185,8 @@ def test_links_of_the_views_lead_to_the_files(cars: World, mounting: Mounting) -
     assert (mount.root / "Cars" / "status" / "complete" / "images" / "top.jpg").read_bytes() == b"top"
 
 
-def test_df_shows_the_organization_and_nothing_free(cars: World, mounting: Mounting) -> None:
-    mount = mounting()
+def test_df_shows_the_organization_and_nothing_free(shared_mount: Mounted) -> None:
+    mount = shared_mount
     os.listdir(mount.root / "Cars" / "images")
     found = os.statvfs(mount.mountpoint)
     assert found.f_blocks * found.f_frsize >= sum(map(len, TRUTH.values()))
@@ -255,8 +260,8 @@ def test_a_file_larger_than_a_request_is_whole(cars: World, mounting: Mounting) 
     assert (mounting().root / "Cars" / "images" / "huge.bin").read_bytes() == body
 
 
-def test_mmap_shows_the_bytes(cars: World, mounting: Mounting) -> None:
-    path = mounting().root / "Cars" / "images" / "a" / "b" / "3.jpg"
+def test_mmap_shows_the_bytes(shared_mount: Mounted) -> None:
+    path = shared_mount.root / "Cars" / "images" / "a" / "b" / "3.jpg"
     assert _mapped(path) == DEEP["a/b/3.jpg"]
 
 
@@ -270,8 +275,8 @@ def test_many_readers_at_once_read_right_and_fetch_once(cars: World, mounting: M
     assert cars.asked["want IMAGE"] == len([body for body in TRUTH.values() if body])
 
 
-def test_other_processes_read_the_same(cars: World, mounting: Mounting) -> None:
-    mount = mounting()
+def test_other_processes_read_the_same(shared_mount: Mounted) -> None:
+    mount = shared_mount
     code = "import sys,hashlib,os;print(hashlib.sha256(open(sys.argv[1],'rb').read()).hexdigest())"
     path = mount.root / "Cars" / "images" / "a" / "b" / "4.jpg"
     readers = [
