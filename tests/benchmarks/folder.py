@@ -143,6 +143,9 @@ class FolderVfs:
     def ready(self, node: int) -> bool:
         return not self.nodes[node].name.startswith(("slow-", "held-"))
 
+    def rendered(self, node: int) -> bool:
+        return False
+
     def fileno(self) -> int:
         return self.ear
 

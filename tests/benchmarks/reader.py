@@ -1,91 +1,99 @@
-"""What a program does on a mount, timed from within: `python -m tests.benchmarks.reader WHAT PATH [NUMBER]`.
+"""What a program does on a mount, timed from within: `python -m tests.benchmarks.reader WHAT PATH N CPU`.
 
-Prints seconds. Readers use os.open and os.read, as a data loader at its fastest does.
+Prints the seconds it took, and what one file took in microseconds at the median and at the lowest tenth: on a
+machine that does other things too, the tenth is what repeats. Readers use os.open and os.read, as a data
+loader at its fastest does.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _CHUNK_BYTES = 1 << 20
 
+Steps = Iterator[None]      # yields after each file, entry or page
 
-def read_files(folder: str, names: list[str]) -> None:
+
+def names_of(folder: str) -> Path:
+    """Where the names of a folder stand beside it, so that nobody has to list the mount for them."""
+    return Path(folder.rstrip("/") + ".names")
+
+
+def epoch(folder: str, seed: int) -> Steps:
+    """Every file once, shuffled."""
+    names = names_of(folder).read_text().split("\n")
+    random.Random(seed).shuffle(names)
+    yield
     for name in names:
         fd = os.open(f"{folder}/{name}", os.O_RDONLY)
         while os.read(fd, _CHUNK_BYTES):
             pass
         os.close(fd)
+        yield
 
 
-def shuffled(folder: str, seed: int) -> list[str]:
-    """The names without asking the mount for them: listed beside it, in the file NAMES."""
-    names = Path(folder + ".names").read_text().split("\n")
-    random.Random(seed).shuffle(names)
-    return names
+def big(folder: str, _: int) -> Steps:
+    """One file from end to end."""
+    buffer = bytearray(_CHUNK_BYTES)
+    yield
+    fd = os.open(f"{folder}/big", os.O_RDONLY)
+    while os.readv(fd, [buffer]):
+        yield
+    os.close(fd)
 
 
-def epoch(folder: str, seed: int) -> Callable[[], None]:
-    names = shuffled(folder, seed)
-    return lambda: read_files(folder, names)
+def scattered(folder: str, count: int) -> Steps:
+    """Pages of 4 KiB here and there."""
+    fd = os.open(f"{folder}/big", os.O_RDONLY)
+    pages = os.fstat(fd).st_size // 4096
+    yield
+    for page in random.Random(count).sample(range(pages), min(count, pages)):
+        os.pread(fd, 4096, page * 4096)
+        yield
+    os.close(fd)
 
 
-def big(path: str, _: int) -> Callable[[], None]:
-    def read() -> None:
-        fd = os.open(path, os.O_RDONLY)
-        buffer = bytearray(_CHUNK_BYTES)
-        while os.readv(fd, [buffer]):
+def scan(folder: str, _: int) -> Steps:
+    """Names."""
+    yield
+    with os.scandir(folder) as rows:
+        for _row in rows:
             pass
-        os.close(fd)
-
-    return read
+    yield
 
 
-def scattered(path: str, count: int) -> Callable[[], None]:
-    def read() -> None:
-        fd = os.open(path, os.O_RDONLY)
-        pages = os.fstat(fd).st_size // 4096
-        for page in random.Random(count).sample(range(pages), min(count, pages)):
-            os.pread(fd, 4096, page * 4096)
-        os.close(fd)
-
-    return read
+def long_list(folder: str, _: int) -> Steps:
+    """Names, and the attributes of each."""
+    yield
+    with os.scandir(folder) as rows:
+        for row in rows:
+            row.stat()
+    yield
 
 
-def scan(folder: str, _: int) -> Callable[[], None]:
-    def read() -> None:
-        with os.scandir(folder) as rows:
-            for _row in rows:
-                pass
-
-    return read
-
-
-def long_list(folder: str, _: int) -> Callable[[], None]:
-    def read() -> None:
-        with os.scandir(folder) as rows:
-            for row in rows:
-                row.stat()
-
-    return read
-
-
-WHAT = {"epoch": epoch, "big": big, "scattered": scattered, "scan": scan, "long_list": long_list}
+WHAT: dict[str, Callable[[str, int], Steps]] = {
+    "epoch": epoch, "big": big, "scattered": scattered, "scan": scan, "long_list": long_list
+}
 
 
 def main() -> None:
     what, path, number, cpu = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
     if cpu != "-":
         os.sched_setaffinity(0, {int(cpu)})
-    act = WHAT[what](path, number)
-    began_s = time.perf_counter()
-    act()
-    print(time.perf_counter() - began_s)
+    steps, clock = WHAT[what](path, number), time.perf_counter
+    next(steps)
+    times, began_s = [clock()], clock()
+    for _ in steps:
+        times.append(clock())
+    total_s = clock() - began_s
+    each = sorted(after - before for before, after in itertools.pairwise(times)) or [total_s]
+    print(total_s, each[len(each) // 2] * 1e6, each[len(each) // 10] * 1e6)
 
 
 if __name__ == "__main__":

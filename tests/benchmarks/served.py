@@ -126,6 +126,11 @@ def _serve(said: dict[str, Any]) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     vfs = FolderVfs(said["folder"], valid_s=said["valid_s"])
+    if said.get("driver") == "fusepy":
+        from pictofs.drivers.fusepy import FusepyDriver
+
+        FusepyDriver(vfs, Settings()).serve(said["mountpoint"], lambda: print("serving", flush=True))
+        return
     driver = KernelDriver(
         vfs, Settings(), said["fd"], Negotiated.from_json(said["negotiated"]),
         resend=said["resend"], shared=Shared(said["shared"]),
