@@ -16,6 +16,7 @@ from pictofs.catalog.model import BlockRow, Kind, block_bytes, node_pk
 from pictofs.catalog.writing import Writing, paged
 
 _MANY = 64
+_UNKNOWN = (0, None, False, True)  # nor is the second one of two of the same node plain
 _MARKS = ",".join("?" * _MANY)
 _KNOWN = (
     "SELECT i.pk, i.dataset, ifnull(t.size, i.size), t.generation IS NOT NULL, "
@@ -65,16 +66,15 @@ class ArrivalWrites(Writing):
             size_bytes = 0
             for pk, arrival in zip(pks, arrivals, strict=True):
                 row = arrival.row
-                dataset, size, settled, held = known.pop(pk, (0, None, False, True))  # a second one is not plain
+                dataset, size, settled, held = known.pop(pk, _UNKNOWN)
                 if held or size != row.size_bytes or not _is_plain(row):
                     left.append(arrival)
                     continue
                 path = pack_path(row.node, row.block, row.path)
                 blocks.append((row.node, row.block, path, row.size_bytes, row.crc32c, row.boot, now_s))
                 if not settled:
-                    truths.append((
-                        pk, pack_number(arrival.generation), pack_digest(arrival.md5), pack_digest(arrival.crc32c),
-                    ))  # fmt: skip
+                    said = arrival.generation, arrival.md5, arrival.crc32c
+                    truths.append((pk, pack_number(said[0]), *map(pack_digest, said[1:])))
                 cached[dataset] += 1
                 size_bytes += row.size_bytes
             self._run_many(_BLOCK, blocks)

@@ -22,7 +22,7 @@ from pictofs.errors import KeyRefused, PictofsError, TransferError, Unreachable,
 from pictofs.link.messages import Priority, Want
 from pictofs.mirror import availability
 from pictofs.mirror.access import Membership
-from pictofs.mirror.plan import API_JOBS, Fetch, Lane, blocks, lane, length, plan
+from pictofs.mirror.plan import API_JOBS, Fetch, Lane, blocks, lane, length, plan, spare
 from pictofs.mirror.transfer import Progress
 
 _log = logging.getLogger(__name__)
@@ -62,6 +62,7 @@ class _Flight:
     claims: set[Claim] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
     nearly: bool = False
+    carried: bool = False            # by `ahead`, which says how it ends; no task of ours
 
 
 class _Queue:
@@ -125,13 +126,64 @@ class Fetcher:
             if flight is None:
                 continue
             flight.claims.discard(claim)
-            if flight.claims:
+            if flight.claims or flight.carried:
                 continue
             if flight.task is None:
                 self._drop_waiting(claim.member, flight)
             elif not flight.nearly:
                 flight.task.cancel()
         claim.missing.clear()
+
+    def spare(self, organization: int) -> int:
+        """How many more transfers nobody waits for may start now, for an organization."""
+        queue = self._queue(organization, Lane.STORAGE)
+        return spare(queue.running, queue.jobs) - len(queue.waiting[Priority.DEMAND])
+
+    def carry(self, member: Membership, fetch: Fetch, priority: Priority) -> bool:
+        """Another way brings this block: who wants it meanwhile waits for that. False when it is on its way.
+
+        `carried` must follow.
+        """
+        if fetch in self._flights:
+            return False
+        self._flights[fetch] = _Flight(fetch, False, priority, carried=True)
+        self._queue_of(member, fetch).running[priority] += 1
+        return True
+
+    def carried(self, member: Membership, fetch: Fetch, *, brought: bool) -> None:
+        """How that ended. Who waits for what was not brought is served in the ordinary way."""
+        flight = self._flights.get(fetch)
+        if flight is None or not flight.carried:
+            return  # stopped
+        del self._flights[fetch]
+        queue = self._queue_of(member, fetch)
+        queue.running[flight.priority] -= 1
+        queue.moved = True
+        for claim in flight.claims:
+            if not brought:
+                self._board(claim, fetch, False)
+                continue
+            claim.missing.discard(fetch)
+            if not claim.missing:
+                claim.ended(None)
+        if any(queue.waiting.values()):
+            self._start(queue)
+
+    def set_jobs(self, jobs: int) -> None:
+        """Another number of transfers at once, for each organization."""
+        self._jobs = jobs
+        for (_, which), queue in self._queues.items():
+            if which is Lane.STORAGE:
+                queue.jobs = jobs
+                self._start(queue)
+
+    @property
+    def saturated(self) -> bool:
+        """Whether some organization has as many transfers under way as it may, but for demand's share."""
+        return any(
+            which is Lane.STORAGE and spare(queue.running, queue.jobs) <= 0
+            for (_, which), queue in self._queues.items()
+        )
 
     def breathe(self) -> None:
         """Tells those who wait for a slot that the line moves: their wait is not without progress."""
@@ -176,7 +228,7 @@ class Fetcher:
             self._queue_of(claim.member, fetch).waiting[claim.priority][fetch] = None
         elif claim.priority < flight.priority:
             queue = self._queue_of(claim.member, fetch)
-            if flight.task is None:
+            if flight.task is None and not flight.carried:
                 queue.waiting[flight.priority].pop(fetch, None)
                 queue.waiting[claim.priority][fetch] = None
             else:
@@ -186,8 +238,10 @@ class Fetcher:
         flight.claims.add(claim)
 
     def _queue_of(self, member: Membership, fetch: Fetch) -> _Queue:
-        which = lane(fetch.node)
-        key = (member.organization, which)
+        return self._queue(member.organization, lane(fetch.node))
+
+    def _queue(self, organization: int, which: Lane) -> _Queue:
+        key = (organization, which)
         if key not in self._queues:
             self._queues[key] = _Queue(API_JOBS if which is Lane.API else self._jobs)
         return self._queues[key]

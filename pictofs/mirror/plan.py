@@ -72,6 +72,12 @@ def length(kind: Kind, size_bytes: int, block: int) -> int:
     return max(0, min(step, size_bytes - block * step))
 
 
+def spare(running: Mapping[Priority, int], jobs: int) -> int:
+    """How many more may start that nobody waits for."""
+    background = sum(count for priority, count in running.items() if priority is not Priority.DEMAND)
+    return min(jobs - sum(running.values()), max(1, jobs - max(1, jobs // RESERVED_SHARE)) - background)
+
+
 def plan(
     waiting: Mapping[Priority, Mapping[Fetch, object]], running: Mapping[Priority, int], jobs: int
 ) -> list[Fetch]:

@@ -21,10 +21,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
 from pictofs.catalog import Catalog
+from pictofs.catalog.arrivals import Arrival
 from pictofs.catalog.model import BlockAge, BlockRow, node_pk
 from pictofs.errors import CacheFull, PictofsError, TransferError
 from pictofs.mirror.plan import Fetch
-from pictofs.mirror.versions import Superseded, settle_image
+from pictofs.mirror.versions import Seen, Superseded, same, settle_image
 from pictofs.mirror.writer import Block
 from pictofs.store import Store, victims
 
@@ -90,21 +91,43 @@ class Room:
 
         Superseded for bytes that turn out to be of another version than their node's: they are not kept.
         """
+        plain = self._plain(blocks)
         answers: list[BlockRow | BaseException] = []
-        for block in blocks:
+        for at, block in enumerate(blocks):
             try:
-                self._settle(block)
+                if at not in plain:
+                    self._settle(block)
                 answers.append(self._put(block))
             except PictofsError as error:
                 answers.append(error)
-        rows = [answer for answer in answers if isinstance(answer, BlockRow)]
+        rows = [
+            (answer, block.seen if at in plain else None)
+            for at, (answer, block) in enumerate(zip(answers, blocks, strict=True))
+            if isinstance(answer, BlockRow)
+        ]
         try:
             self._enter(rows)
         except PictofsError as error:
-            for row in rows:
+            for row, _ in rows:
                 self._store.drop(row.node, row.block)
             return [error if isinstance(answer, BlockRow) else answer for answer in answers]
         return answers
+
+    def _plain(self, blocks: Sequence[Block]) -> set[int]:
+        """Which of these are of the version that their image has now: nothing about it is to be settled."""
+        images = [node_pk(block.node) for block in blocks if block.seen is not None]
+        if len(images) < 2:
+            return set()
+        rows = {row.pk: row for row in self._catalog.images_at(images)}
+        return {
+            at
+            for at, block in enumerate(blocks)
+            if block.seen is not None
+            and (row := rows.get(node_pk(block.node))) is not None
+            and row.directory
+            and row.size_bytes is not None
+            and same(row.size_bytes, row.generation, block.seen)
+        }
 
     def recheck(self, fetch: Fetch) -> bool:
         """A reader lost a block, or it is of an earlier boot: True when it is whole, else it is dropped."""
@@ -161,15 +184,29 @@ class Room:
             path = self._spill(block)
         return BlockRow(block.node, block.block, path, len(block.body), block.crc32c, self._boot)
 
-    def _enter(self, rows: list[BlockRow]) -> None:
+    def _enter(self, rows: list[tuple[BlockRow, Seen | None]]) -> None:
         if not rows:
             return
         try:
-            self._catalog.put_blocks(rows)
+            self._write_down(rows)
         except PictofsError:
             if not self._give_reserve():
                 raise
-            self._catalog.put_blocks(rows)
+            self._write_down(rows)
+
+    def _write_down(self, rows: list[tuple[BlockRow, Seen | None]]) -> None:
+        """Plain ones by the batch; the others, and what the catalog leaves of those, one by one."""
+        arrivals = [
+            Arrival(row, seen.generation, seen.md5, seen.crc32c) for row, seen in rows if seen is not None
+        ]
+        left = self._catalog.put_arrivals(arrivals)
+        for arrival in left:
+            size_bytes = self._catalog.size_bytes(arrival.row.node)
+            if size_bytes is not None:
+                self._catalog.put_image_truth(
+                    node_pk(arrival.row.node), size_bytes, arrival.generation, arrival.md5, arrival.crc32c
+                )
+        self._catalog.put_blocks([row for row, seen in rows if seen is None] + [each.row for each in left])
 
     def _evict(self, size_bytes: int, need_bytes: int | None = None) -> bool:
         """Makes room for `size_bytes` by the policy; False when nothing may go."""

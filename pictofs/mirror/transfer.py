@@ -45,10 +45,17 @@ class Carrier(Protocol):
 
 
 class Courier:
-    """Awaitable transfers over one `Carrier`. Lives in one event loop."""
+    """Awaitable transfers over one `Carrier`. Lives in one event loop, where `ended` hears of each."""
 
-    def __init__(self, carrier: Carrier, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        carrier: Carrier,
+        ended: Callable[[Got | PictofsError], None] | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._carrier = carrier
+        self._observe = ended
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()  # guards the two below; never held across a call
@@ -88,6 +95,10 @@ class Courier:
             self._carrier.cancel(handle)
             raise
 
+    def submit(self, get: Get, done: Callable[[Got | PictofsError], None]) -> None:
+        """A transfer without an awaiter; `done` is called in the transfer thread, and `ended` is not."""
+        self._carrier.submit(get, done)
+
     def _paced(self, progress: Progress) -> Progress:
         last_s = self._clock()
 
@@ -117,6 +128,8 @@ class Courier:
         with self._lock:
             news, self._news, self._told = self._news, [], False
         for future, outcome in news:
+            if self._observe is not None:
+                self._observe(outcome)
             if future.cancelled():
                 continue
             if isinstance(outcome, PictofsError):

@@ -7,6 +7,7 @@ one transaction: with 64 transfers under way a commit for each would cost more t
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from pictofs.catalog.model import BlockRow
 from pictofs.mirror.versions import Seen
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 BATCH_BLOCKS = 64
 BATCH_BYTES = 32 << 20
 
@@ -37,12 +39,12 @@ Keep = Callable[[Sequence[Block]], list[BlockRow | BaseException]]
 
 @dataclass(slots=True)
 class _Job:
-    future: asyncio.Future[Any]
-    call: Callable[[], Any] | None   # None: keep `block`
+    future: asyncio.Future[Any] | None   # None: nobody waits
+    call: Callable[[], Any] | None       # None: keep `block`
     block: Block | None = None
 
 
-_Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
+_Outcome = tuple[asyncio.Future[Any] | None, Any, BaseException | None]
 
 
 class Writer:
@@ -61,16 +63,20 @@ class Writer:
 
     async def run(self, call: Callable[[], T]) -> T:
         """The result of `call()` in the writer's thread. What was given is done, even when nobody waits."""
-        job = _Job(self._future(), call)
-        self._jobs.put(job)
-        result: T = await job.future
+        future = self._future()
+        self._jobs.put(_Job(future, call))
+        result: T = await future
         return result
+
+    def post(self, call: Callable[[], object]) -> None:
+        """`call()` in the writer's thread, in its turn; from any thread, and nobody waits. It must not raise."""
+        self._jobs.put(_Job(None, call))
 
     async def store(self, block: Block) -> BlockRow:
         """Stores a block and enters it in the catalog. Raises what `keep` answers for it."""
-        job = _Job(self._future(), None, block)
-        self._jobs.put(job)
-        row: BlockRow = await job.future
+        future = self._future()
+        self._jobs.put(_Job(future, None, block))
+        row: BlockRow = await future
         return row
 
     async def stop(self) -> None:
@@ -91,7 +97,11 @@ class Writer:
             if job is None:
                 return
             if job.call is not None:
-                self._tell([_run(job.future, job.call)])
+                outcome = _run(job.future, job.call)
+                if job.future is not None:
+                    self._tell([outcome])
+                elif outcome[2] is not None:
+                    _log.error("a write failed in a way it should not", exc_info=outcome[2])
                 continue
             batch = [job]
             size_bytes = _size(job)
@@ -129,7 +139,7 @@ class Writer:
             pass  # the loop has closed: nobody waits any more
 
 
-def _run(future: asyncio.Future[Any], call: Callable[[], Any]) -> _Outcome:
+def _run(future: asyncio.Future[Any] | None, call: Callable[[], Any]) -> _Outcome:
     try:
         return future, call(), None
     except BaseException as error:  # noqa: BLE001 - it is the awaiter's
@@ -142,7 +152,7 @@ def _size(job: _Job) -> int:
 
 def _settle(outcomes: list[_Outcome]) -> None:
     for future, result, failed in outcomes:
-        if future.cancelled():
+        if future is None or future.cancelled():
             continue
         if failed is None:
             future.set_result(result)

@@ -1,0 +1,233 @@
+"""What to fetch before it is asked for: pure, from what readers were seen to do.
+
+    Sight ──▶ LookAhead.seen ──▶ Ahead: these positions next     Fill: the whole dataset, in the background
+
+A *position* is a file's place in its dataset, in readdir's order. Three patterns are told apart:
+
+    sequential, strided   a few reads at equal distances begin a *run*; its window doubles while it is hit
+    together              an image and then its annotation (or the other way round), a few times: a run over
+                          one fetches both
+    epoch                 scattered first reads of whole files, EPOCH_READS of them within EPOCH_S: whoever
+                          reads like that reads everything
+
+Whoever reads no file to its end (a thumbnailer, `file`, a reader of headers) begins no epoch: only reads that
+reached the end of a file that was missing count. Nothing here knows of bytes, budgets or catalogs: the caller
+bounds what it does with the answer.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+FIRST_WINDOW = 4
+WINDOW_LIMIT = 2048      # files; the caller may set less, by their size
+RUNS = 64                # of one dataset and face: 64 readers with a shard each
+RECENT = 8               # positions of one reader that a run may begin from
+READERS = 256
+STRIDE_LIMIT = 1024
+RUN_S = 30.0             # a run that nobody followed for so long is over
+EPOCH_READS = 16
+EPOCH_S = 60.0
+REFILL_S = 120.0         # a fill is asked for again no sooner
+TOGETHER = 3
+MISSED = 4096
+
+
+class Face(enum.IntEnum):
+    """Which of the two files at a position."""
+
+    IMAGE = 0
+    ANNOTATION = 1
+
+    @property
+    def other(self) -> Face:
+        """The one beside it."""
+        return Face(1 - self)
+
+
+class Sight(NamedTuple):
+    """A reader was seen: it misses a file (`missing`), or has read from one that is here.
+
+    `whole`: it read up to the file's end. `fills`: this reader may set off the fill of a dataset.
+    """
+
+    dataset: int
+    face: Face
+    position: int
+    reader: int
+    missing: bool
+    whole: bool = False
+    fills: bool = True
+
+
+class Ahead(NamedTuple):
+    """Fetch these, in this order, before they are asked for."""
+
+    dataset: int
+    faces: tuple[Face, ...]
+    positions: range
+
+
+class Fill(NamedTuple):
+    """Fetch everything that is missing, when nothing more urgent is to be done."""
+
+    dataset: int
+    faces: tuple[Face, ...]
+
+
+@dataclass(slots=True)
+class _Run:
+    """A reader, or several, that walk with a stride."""
+
+    at: int
+    stride: int
+    window: int
+    ahead: int          # the first position that was not asked for yet
+    seen_s: float
+
+
+@dataclass(slots=True)
+class _Side:
+    """What is known of one face of a dataset."""
+
+    runs: list[_Run] = field(default_factory=list)
+    recent: OrderedDict[int, deque[int]] = field(default_factory=OrderedDict)  # by reader
+    missed: OrderedDict[int, bool] = field(default_factory=OrderedDict)  # position → on a run
+    scattered: OrderedDict[int, float] = field(default_factory=OrderedDict)
+    filled_s: float = float("-inf")
+
+
+@dataclass(slots=True)
+class _Dataset:
+    """What is known of one dataset."""
+
+    sides: tuple[_Side, _Side] = field(default_factory=lambda: (_Side(), _Side()))
+    last: OrderedDict[int, tuple[Face, int]] = field(default_factory=OrderedDict)  # by reader
+    pairs: int = 0
+
+
+class LookAhead:
+    """The patterns of all datasets."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._datasets: dict[int, _Dataset] = {}
+
+    def forget(self, dataset: int) -> None:
+        """The order of a dataset is another: positions mean something else."""
+        self._datasets.pop(dataset, None)
+
+    def seen(self, sight: Sight, count: int, mode: str, limit: int = WINDOW_LIMIT) -> list[Ahead | Fill]:
+        """What to do about it.
+
+        `count` is how many positions there are, `limit` the largest window, `mode` the option prefetch.
+        """
+        if mode == "off" or not 0 <= sight.position < count:
+            return []
+        dataset = self._datasets.setdefault(sight.dataset, _Dataset())
+        side = dataset.sides[sight.face]
+        now_s = self._clock()
+        self._pair(dataset, sight)
+        found: list[Ahead | Fill] = []
+        run = self._follow(side, sight, now_s)
+        if run is not None:
+            positions = _widen(run, count, limit)
+            if positions:
+                faces = (sight.face, sight.face.other) if dataset.pairs >= TOGETHER else (sight.face,)
+                found.append(Ahead(sight.dataset, faces, positions))
+        if mode != "sequential" and sight.fills and self._epoch(side, sight, run is not None, mode, now_s):
+            faces = (Face.IMAGE, Face.ANNOTATION) if dataset.pairs >= TOGETHER else (sight.face,)
+            found.append(Fill(sight.dataset, faces))
+        return found
+
+    def _pair(self, dataset: _Dataset, sight: Sight) -> None:
+        """An image and its annotation, one right after the other by the same reader."""
+        before = dataset.last.get(sight.reader)
+        if before == (sight.face.other, sight.position):
+            dataset.pairs = min(dataset.pairs + 1, 2 * TOGETHER)
+        elif before is not None and before[0] == sight.face and before[1] != sight.position:
+            dataset.pairs = max(0, dataset.pairs - 1)  # the one before went without
+        dataset.last[sight.reader] = (sight.face, sight.position)
+        _bound(dataset.last, READERS)
+
+    def _follow(self, side: _Side, sight: Sight, now_s: float) -> _Run | None:
+        """The run that a read belongs to, begun here if need be; None for a scattered one."""
+        at = sight.position
+        for run in side.runs:
+            steps, off = divmod(at - run.at, run.stride)
+            if not off and -run.window <= steps <= max(FIRST_WINDOW, run.window):
+                if steps > 0:
+                    run.at = at
+                run.seen_s = now_s
+                return run
+        recent = side.recent.setdefault(sight.reader, deque(maxlen=RECENT))
+        side.recent.move_to_end(sight.reader)
+        _bound(side.recent, READERS)
+        if recent and recent[-1] == at:
+            return None  # the same file once more
+        stride = _stride(recent, at)
+        recent.append(at)
+        if not stride:
+            return None
+        side.runs = [run for run in side.runs if now_s - run.seen_s < RUN_S][-(RUNS - 1) :]
+        run = _Run(at, stride, FIRST_WINDOW // 2, at + stride, now_s)
+        side.runs.append(run)
+        return run
+
+    def _epoch(self, side: _Side, sight: Sight, on_a_run: bool, mode: str, now_s: float) -> bool:
+        """Whether everything is to be fetched."""
+        if now_s - side.filled_s < REFILL_S:
+            return False
+        if mode == "all":
+            side.filled_s = now_s
+            return True
+        if sight.missing:
+            side.missed[sight.position] = on_a_run
+            _bound(side.missed, MISSED)
+        if not sight.whole or side.missed.pop(sight.position, True):
+            return False
+        side.scattered[sight.position] = now_s
+        while side.scattered and now_s - next(iter(side.scattered.values())) > EPOCH_S:
+            side.scattered.popitem(last=False)
+        if len(side.scattered) < EPOCH_READS:
+            return False
+        side.scattered.clear()
+        side.filled_s = now_s
+        return True
+
+
+def _stride(recent: deque[int], at: int) -> int:
+    """The distance at which a reader walks; 0 while none shows."""
+    if not recent:
+        return 0
+    step = at - recent[-1]
+    if step == 1:
+        return 1
+    if len(recent) >= 2 and recent[-1] - recent[-2] == step and abs(step) <= STRIDE_LIMIT:
+        return step
+    return 0
+
+
+def _widen(run: _Run, count: int, limit: int) -> range:
+    """The positions to ask for now; none while more than half of the window is still ahead of the reader."""
+    left = (run.ahead - run.at) // run.stride - 1
+    if left > run.window // 2:
+        return range(0)
+    run.window = max(1, min(2 * run.window, limit))
+    first = run.ahead if left >= 0 else run.at + run.stride
+    end = run.at + run.stride * (run.window + 1)
+    end = min(end, count) if run.stride > 0 else max(end, -1)
+    positions = range(first, end, run.stride)
+    if positions:
+        run.ahead = positions[-1] + run.stride
+    return positions
+
+
+def _bound(kept: OrderedDict[Any, Any], limit: int) -> None:
+    while len(kept) > limit:
+        kept.popitem(last=False)

@@ -1,0 +1,191 @@
+"""The policy of look-ahead: patterns in, positions out."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from pictofs.mirror import lookahead
+from pictofs.mirror.lookahead import Ahead, Face, Fill, LookAhead, Sight
+
+COUNT = 5000
+
+
+class Reader:
+    """Reads files of one dataset; remembers what the policy asked for, as a cache would."""
+
+    def __init__(self, mode: str = "auto", count: int = COUNT, limit: int = lookahead.WINDOW_LIMIT) -> None:
+        self.now_s = 0.0
+        self.policy = LookAhead(clock=lambda: self.now_s)
+        self.mode, self.count, self.limit = mode, count, limit
+        self.held: set[tuple[Face, int]] = set()
+        self.missed: list[int] = []
+        self.fills: list[Fill] = []
+        self.asked: list[Ahead] = []
+
+    def read(
+        self, position: int, reader: int = 1, face: Face = Face.IMAGE, *, whole: bool = True, fills: bool = True
+    ) -> None:
+        if (face, position) not in self.held:
+            self.missed.append(position)
+            self._tell(Sight(1, face, position, reader, True, fills=fills))
+            self.held.add((face, position))
+        self._tell(Sight(1, face, position, reader, False, whole, fills))
+        self.now_s += 0.001
+
+    def _tell(self, sight: Sight) -> None:
+        for found in self.policy.seen(sight, self.count, self.mode, self.limit):
+            if isinstance(found, Fill):
+                self.fills.append(found)
+            else:
+                self.asked.append(found)
+                self.held.update((face, at) for face in found.faces for at in found.positions)
+
+
+def test_a_sequential_reader_misses_only_the_beginning() -> None:
+    reader = Reader()
+    for position in range(1000):
+        reader.read(position)
+    assert reader.missed == [0, 1]
+    assert not reader.fills
+
+
+def test_the_window_doubles_while_it_is_hit_and_ends_at_the_limit() -> None:
+    reader = Reader(limit=64)
+    for position in range(500):
+        reader.read(position)
+    sizes = [len(asked.positions) for asked in reader.asked]
+    assert sizes[0] == lookahead.FIRST_WINDOW
+    assert max(sizes) <= 64
+    ahead = [asked.positions[-1] for asked in reader.asked]
+    assert max(b - a for a, b in zip(ahead, ahead[1:], strict=False)) <= 64
+    assert max(at for _, at in reader.held) <= 499 + 64
+
+
+def test_nothing_is_asked_for_twice_and_nothing_beyond_the_end() -> None:
+    reader = Reader(count=300)
+    for position in range(300):
+        reader.read(position)
+    asked = [at for each in reader.asked for at in each.positions]
+    assert sorted(asked) == list(range(2, 300))
+
+
+@pytest.mark.parametrize("stride", [3, 8, -1, -4])
+def test_a_strided_reader_is_followed(stride: int) -> None:
+    reader = Reader()
+    positions = list(range(0, COUNT, stride)) if stride > 0 else list(range(COUNT - 1, -1, stride))
+    for position in positions[:400]:
+        reader.read(position)
+    assert len(reader.missed) <= 3
+    asked = {at for each in reader.asked for at in each.positions}
+    assert asked <= set(positions)
+
+
+def test_workers_that_take_batches_in_turn_are_one_run() -> None:
+    """DataLoader without shuffling: worker w reads batch w, w + 4, w + 8 …, all at once."""
+    reader = Reader()
+    for turn in range(0, 2000, 4 * 16):
+        for step in range(16):
+            for worker in range(4):
+                reader.read(turn + worker * 16 + step, reader=worker)
+    assert len(reader.missed) < 100
+    assert not reader.fills
+
+
+def test_readers_with_a_shard_each_are_followed_each() -> None:
+    reader = Reader()
+    for step in range(300):
+        for shard in range(8):
+            reader.read(shard * 600 + step, reader=shard)
+    assert len(reader.missed) <= 16
+
+
+def test_scattered_reads_fill_the_dataset_once() -> None:
+    reader = Reader()
+    order = random.Random(1).sample(range(COUNT), 400)
+    for n, position in enumerate(order):
+        reader.read(position, reader=n % 8)
+    assert reader.fills == [Fill(1, (Face.IMAGE,))]
+    before = len([1 for each in reader.missed if each in order[:40]])
+    assert before <= 40
+    assert sum(len(asked.positions) for asked in reader.asked) < 100    # what looked like a run by chance
+
+
+def test_a_reader_of_headers_fills_nothing() -> None:
+    reader = Reader()
+    for position in random.Random(2).sample(range(COUNT), 400):
+        reader.read(position, whole=False)
+    assert not reader.fills
+
+
+def test_a_search_is_followed_but_fills_nothing() -> None:
+    reader = Reader()
+    for position in random.Random(3).sample(range(COUNT), 200):
+        reader.read(position, fills=False)
+    assert not reader.fills
+    for position in range(100):
+        reader.read(position, fills=False)
+    assert reader.asked
+
+
+def test_scattered_reads_spread_over_hours_fill_nothing() -> None:
+    reader = Reader()
+    for position in random.Random(4).sample(range(COUNT), 60):
+        reader.read(position)
+        reader.now_s += lookahead.EPOCH_S / 8
+    assert not reader.fills
+
+
+def test_reads_of_what_is_here_fill_nothing() -> None:
+    reader = Reader()
+    reader.held = {(Face.IMAGE, at) for at in range(COUNT)}
+    for position in random.Random(5).sample(range(COUNT), 500):
+        reader.read(position)
+    assert not reader.fills
+
+
+def test_an_image_and_its_annotation_come_together() -> None:
+    reader = Reader()
+    for position in range(100):
+        reader.read(position)
+        reader.read(position, face=Face.ANNOTATION)
+    assert reader.asked[-1].faces in ((Face.IMAGE, Face.ANNOTATION), (Face.ANNOTATION, Face.IMAGE))
+    shuffled = Reader()
+    for position in random.Random(6).sample(range(COUNT), 60):
+        shuffled.read(position)
+        shuffled.read(position, face=Face.ANNOTATION)
+    assert Fill(1, (Face.IMAGE, Face.ANNOTATION)) in shuffled.fills
+
+
+def test_images_alone_bring_no_annotations() -> None:
+    reader = Reader()
+    for position in range(200):
+        reader.read(position)
+    assert {asked.faces for asked in reader.asked} == {(Face.IMAGE,)}
+
+
+@pytest.mark.parametrize(("mode", "ahead", "fills"), [("off", False, 0), ("sequential", True, 0), ("all", True, 1)])
+def test_the_mode_bounds_what_is_done(mode: str, ahead: bool, fills: int) -> None:
+    reader = Reader(mode)
+    for position in [*range(50), *random.Random(7).sample(range(COUNT), 60)]:
+        reader.read(position)
+    assert bool(reader.asked) is ahead
+    assert len(reader.fills) == fills
+
+
+def test_a_position_that_does_not_exist_is_nothing() -> None:
+    assert LookAhead().seen(Sight(1, Face.IMAGE, 7, 1, True), 7, "auto") == []
+
+
+def test_many_readers_and_runs_stay_bounded() -> None:
+    reader = Reader(count=10**6)
+    draw = random.Random(8)
+    for n in range(3000):
+        at = draw.randrange(10**6)
+        reader.read(at, reader=n, whole=False)
+        reader.read(at + 1, reader=n, whole=False)
+    side = reader.policy._datasets[1].sides[0]
+    assert len(side.runs) <= lookahead.RUNS
+    assert len(side.recent) <= lookahead.READERS
+    assert len(side.missed) <= lookahead.MISSED
