@@ -87,6 +87,19 @@ class Mounted:
         """What it said."""
         return self._log.read_text() if self._log.exists() else ""
 
+    def end_input(self) -> int:
+        """Has the driver stop by itself; the exit code of its process."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        return self._process.wait(END_S)
+
+    def terminate(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(END_S)
+
     def __enter__(self) -> Mounted:
         self.mountpoint.mkdir(parents=True, exist_ok=True)
         order = {
@@ -96,7 +109,7 @@ class Mounted:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.contract.serving", json.dumps(order)],
-                cwd=ROOT, stdout=subprocess.PIPE, stderr=log,
+                cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
             )
         try:
             self._await_ready()
@@ -119,8 +132,9 @@ class Mounted:
                 self._process.send_signal(signal.SIGKILL)
                 self._process.wait(END_S)
                 hung = True
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
         unmount(self.mountpoint)
         assert not hung, f"the serving process did not end by itself: {self.log}"
         assert "Traceback" not in self.log, self.log

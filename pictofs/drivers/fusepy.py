@@ -24,6 +24,7 @@ import shutil
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic, NoReturn, TypeVar
@@ -101,7 +102,7 @@ class FusepyDriver:
         self._mountpoint = ""
         self._ready: Callable[[], None] = lambda: None
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._acts: list[Callable[[], None]] = []
+        self._acts: deque[Callable[[], None]] = deque()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         vfs.on_changed = self._changed
@@ -196,8 +197,13 @@ class FusepyDriver:
                 nonlocal text
                 text = found.data
                 # read after the lock is given back: the descriptors must be ours by then
-                held.extend((os.dup(piece.fd), piece.offset, piece.size_bytes) for piece in found.pieces)
-                done(None)
+                try:
+                    for piece in found.pieces:
+                        held.append((os.dup(piece.fd), piece.offset, piece.size_bytes))
+                except OSError as error:
+                    fail(error.errno or errno.EIO)
+                else:
+                    done(None)
 
             return self._vfs.read(node, offset, size, take, fail, self._fuse.fuse_get_context()[2])
 
@@ -241,12 +247,15 @@ class FusepyDriver:
             ready = dict(poll.poll(None if wait_s is None else wait_s * 1000))
             if self._wake_read in ready:
                 os.read(self._wake_read, 4096)
-            acts, self._acts = self._acts, []
-            with self._lock:
-                for act in acts:
-                    act()
-                if link in ready and link == self._vfs.fileno():
-                    self._vfs.deliver()
+            try:
+                with self._lock:
+                    while self._acts:
+                        self._acts.popleft()()
+                    if link in ready and link == self._vfs.fileno():
+                        self._vfs.deliver()
+            except Exception:  # noqa: BLE001 - logged, with its traceback
+                # this thread must live: everything that waits, waits for it
+                _log.exception("a message from the fetching process could not be handled")
 
     def _wake(self) -> None:
         try:

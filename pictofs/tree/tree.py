@@ -153,11 +153,13 @@ class Tree:
         """The catalog is known to say something else than before."""
         self._ground.changed()
 
-    def reopen_replaced(self) -> None:
-        """Reads the new catalog where the old one was damaged and begun anew; its nodes are ESTALE then."""
+    def reopen_replaced(self) -> bool:
+        """Reads the new catalog where the old one was damaged and begun anew; old nodes are ESTALE then."""
         reader = self._ground.reader
-        if reader.replaced():
-            self._ground.replace_reader(type(reader).open(reader.path))
+        if not reader.replaced():
+            return False
+        self._ground.replace_reader(type(reader).open(reader.path))
+        return True
 
     def close(self) -> None:
         """Closes the reader."""

@@ -7,6 +7,7 @@ earlier boot and not verified since (nothing was synced) is *lost*: the fetching
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -43,22 +44,40 @@ class Descriptors:
         """Was it written, or verified, in this boot?"""
         return row.boot == self._boot()
 
-    def open(self, row: BlockRow) -> int:
-        """Opens the block of `row`; raises Lost."""
-        if not self.trusted(row):
+    def open(self, row: BlockRow, *, verified: bool = False) -> int:
+        """Opens the block of `row`; raises Lost, and OSError for what looking again does not mend.
+
+        `verified`: the fetching process has just looked at it (where the system tells no boots apart,
+        there is nothing else to go by).
+        """
+        if not verified and not self.trusted(row):
             raise Lost(f"block {row.block} of {row.node} is of an earlier boot")
         try:
-            fd = os.open(os.path.join(self._directory, row.path), os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise Lost(f"block {row.block} of {row.node}: {os.strerror(error.errno or 0)}") from error
+            fd = self._open_file(f"{self._directory}/{row.path}")
+        except FileNotFoundError:
+            raise Lost(f"block {row.block} of {row.node} is not there") from None
         if os.fstat(fd).st_size != row.size_bytes:
             os.close(fd)
             raise Lost(f"block {row.block} of {row.node} has another length")
         self._open[row.node, row.block] = fd
         self.opened += 1
+        self._shrink()
+        return fd
+
+    def _open_file(self, path: str) -> int:
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+        # fewer may be had than we thought: give up half of ours, and no longer expect as many
+        self._limit = max(1, len(self._open) // 2)
+        self._shrink()
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _shrink(self) -> None:
         while len(self._open) > self._limit:
             os.close(self._open.popitem(last=False)[1])
-        return fd
 
     def forget(self, nodes: Iterable[int]) -> None:
         """Closes what is open of these nodes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -11,6 +12,9 @@ from pictofs.vfs.types import Done, Fail
 from pictofs.vfs.waiting import Waits
 
 T = TypeVar("T")
+V = TypeVar("V")
+
+_log = logging.getLogger(__name__)
 
 # An operation that is answered and still lacks something goes on needing; a fault must not make it endless.
 MOST_NEEDS = 64
@@ -76,7 +80,7 @@ class Operation(Generic[T]):
         """It fails."""
         if not self.ended:
             self.ended = True
-            self._fail(errno)
+            self._tell(self._fail, errno)
 
     def interrupt(self) -> None:
         """The reader gave up: EINTR now, and what nobody else wants is cancelled."""
@@ -105,6 +109,13 @@ class Operation(Generic[T]):
 
     def _finish(self, value: T) -> None:
         self.ended = True
-        self._done(value)
+        self._tell(self._done, value)
+
+    def _tell(self, callback: Callable[[V], None], value: V) -> None:
+        try:
+            callback(value)
+        except Exception:  # noqa: BLE001 - logged, with its traceback
+            # the fault of one driver callback must not cost the others that the same message answers
+            _log.exception("a driver's callback failed")
 
 

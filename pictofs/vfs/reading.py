@@ -95,8 +95,9 @@ class Reading:
         row = self._tree.block(file.node, block)
         lost = False
         if row is not None:
+            verify = Want(0, file.node, block, last, Priority.DEMAND, True)
             try:
-                fd = self._descriptors.open(row)
+                fd = self._descriptors.open(row, verified=asked.answered(key_of(verify)))
             except Lost:
                 lost = True
             else:

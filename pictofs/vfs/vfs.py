@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import logging
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from pictofs.catalog.model import ROOT_NODE
 from pictofs.config import Settings
+from pictofs.errors import PictofsError
 from pictofs.link.messages import Changed, Done, Failed, Moved, State, Told
 from pictofs.tree import NOTHING_ASKED, Asked, Need, Tree, organization_node
 from pictofs.vfs import types
@@ -24,6 +26,7 @@ from pictofs.vfs.waiting import Link, Waits
 T = TypeVar("T")
 Changes = Callable[[list[tuple[int, str]], list[int]], None]
 
+_log = logging.getLogger(__name__)
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -177,7 +180,11 @@ class Vfs:
 
     def relink(self, link: Link) -> None:
         """A new connection to a (new) fetching process: what is still wanted is asked again over it."""
-        self._tree.reopen_replaced()
+        try:
+            if self._tree.reopen_replaced():
+                self._reading.forget_all()
+        except PictofsError as error:
+            _log.error("%s", error)     # what is asked of it meanwhile is EIO
         self._tree.changed()
         self._boot = None
         self._refused.clear()       # whoever is there now says so again
@@ -294,9 +301,12 @@ class Vfs:
     def _this_boot(self) -> int | None:
         if self._boot is None:
             if self._boot_id is None:
-                with open(_BOOT_ID) as file:
-                    self._boot_id = file.read().strip()
-            self._boot = self._tree.boot(self._boot_id)
+                try:
+                    with open(_BOOT_ID) as file:
+                        self._boot_id = file.read().strip()
+                except OSError:
+                    self._boot_id = ""      # not Linux: every block is verified when it is opened
+            self._boot = self._tree.boot(self._boot_id) if self._boot_id else None
         return self._boot
 
 

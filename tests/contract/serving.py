@@ -9,10 +9,12 @@ from __future__ import annotations
 import faulthandler
 import json
 import logging
+import os
 import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from pictofs.catalog import CatalogReader
@@ -23,6 +25,7 @@ from pictofs.link.messages import PROTOCOL, Attach, Attached
 from pictofs.tree import Root, Tree
 from pictofs.vfs import Vfs
 from tests.contract.world import BOOT_ID
+from tests.mounting import unmount
 
 
 def connect(path: str, mountpoint: str) -> tuple[Client, list[int]]:
@@ -69,6 +72,16 @@ def main(order: dict[str, Any]) -> None:
         driver.submit(lambda: vfs.relink(again))
 
     vfs.on_link_lost = lambda: threading.Thread(target=reconnect, daemon=True).start()
+
+    def await_end() -> None:
+        # our stdin ends when the test says so, or with the test itself: no mount outlives it
+        while os.read(0, 1):
+            pass
+        driver.stop()
+        if order["driver"] == "kernel":      # that one is unmounted from outside
+            unmount(Path(order["mountpoint"]))
+
+    threading.Thread(target=await_end, daemon=True).start()
 
     def ready() -> None:
         print("ready", flush=True)

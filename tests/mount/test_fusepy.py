@@ -13,7 +13,7 @@ import pytest
 
 from tests.contract.fetching import Fetching
 from tests.contract.world import World
-from tests.mounting import ROOT, Mounted
+from tests.mounting import ROOT, Mounted, connection_of
 
 # what a driver needs of a vfs before it is asked anything
 STUB = """
@@ -90,6 +90,21 @@ def test_a_second_read_comes_from_the_page_cache(mount: Mounted) -> None:
     for _ in range(5):
         assert path.read_bytes() == b"x" * 5000
     assert _bytes_read(mount) == before
+
+
+@pytest.mark.mount
+def test_stopping_the_driver_unmounts_and_ends_its_process(mount: Mounted) -> None:
+    assert os.listdir(mount.root) == ["Cars"]
+    assert mount.end_input() == 0
+    assert connection_of(mount.mountpoint) is None
+    assert os.listdir(mount.mountpoint) == []
+
+
+@pytest.mark.mount
+def test_sigterm_unmounts_and_ends_the_process(mount: Mounted) -> None:
+    assert os.listdir(mount.root) == ["Cars"]
+    assert mount.terminate() == 0
+    assert connection_of(mount.mountpoint) is None
 
 
 @pytest.mark.mount

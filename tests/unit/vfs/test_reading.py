@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from collections.abc import Callable
+
+import pytest
 
 from pictofs.catalog.model import EXPORT_BLOCK_BYTES
 from pictofs.link.messages import Changed, Done, Read, Want
@@ -173,3 +176,48 @@ def test_an_object_of_another_length_than_listed_is_another_version(bench: Bench
     new = bench.attr(path)
     assert (new.node != old, new.size_bytes, new.ino) == (True, 18, old)
     assert bench.body(old) == b"top"
+
+
+def test_where_no_boot_is_known_every_block_is_verified_when_it_is_opened(bench: Bench) -> None:
+    node = bench.node("org/Cars/images/top.jpg")
+    bench.body(node)
+    bench.vfs.close()
+    bench.link = type(bench.link)(bench.world)
+    bench.start(boot="")
+    assert bench.body(node) == b"top"
+    assert [want.lost for want in bench.link.requests(Want)] == [True]
+    bench.forget_requests()
+    assert bench.body(node) == b"top"
+    assert not bench.link.requests(Want)
+
+
+def test_when_descriptors_run_out_half_of_ours_are_given_up(bench: Bench) -> None:
+    nodes = [bench.node(f"org/Cars/images/a/b/{number}.jpg") for number in range(6)]
+    for node in nodes[:4]:
+        bench.body(node)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = os.dup(0)
+    for node in nodes[4:]:
+        bench.link.world.answer(Want(0, node, 0, 0))
+    os.close(spare)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))
+        assert bench.body(nodes[4])
+        assert len(bench.vfs._descriptors) < 5
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.logs_traceback
+def test_a_driver_s_fault_in_one_answer_does_not_cost_the_others(bench: Bench) -> None:
+    node = bench.node("org/Cars/images/top.jpg")
+    bench.link.holding = True
+
+    def broken(found: object) -> None:
+        raise RuntimeError("the driver's own")
+
+    bench.vfs.read(node, 0, 10, broken, broken)
+    other = bench.begin(bench.vfs.read, node, 0, 10)
+    bench.link.let_go()
+    bench.vfs.deliver()
+    assert other.value.pieces
