@@ -16,6 +16,7 @@ from pictofs.api import Client, Dataset
 from pictofs.catalog import Catalog, CatalogReader
 from pictofs.catalog.model import AnnotationRow, Change, ImageRow, Kind, block_bytes, node_id, node_pk
 from pictofs.errors import NotFound, Stale
+from pictofs.link.messages import Priority
 from pictofs.mirror import facts, revalidate
 from pictofs.mirror.access import Membership
 from pictofs.mirror.listing import Listings
@@ -56,7 +57,14 @@ class Annotations:
         self._doubt = doubt
         self._wall_ns = wall_ns
 
-    async def fetched(self, member: Membership, image: int, *, background: bool = False) -> AnnotationRow:
+    async def fetched(
+        self,
+        member: Membership,
+        image: int,
+        *,
+        background: bool = False,
+        priority: Priority = Priority.DEMAND,
+    ) -> AnnotationRow:
         """The current version of an image's annotation, just fetched (or known to be empty) and stored.
 
         `background`: a body is known and only its age is in doubt: the budget's reserve is not for this.
@@ -65,7 +73,7 @@ class Annotations:
         if row is None or not row.directory:
             raise Stale("this image is no longer known: list its directory again")
         asked_ns = self._wall_ns()
-        body = await self._body(member, row, background)
+        body = await self._body(member, row, background, priority)
         version = hashlib.sha256(body).hexdigest()[:32]
         annotation, change = await self._writer.run(
             lambda: self._catalog.put_annotation(image, version, len(body), asked_ns)
@@ -89,7 +97,9 @@ class Annotations:
         if current is None or current.annotation != row.pk:
             raise Stale(f"the annotation of {image.file_name} was replaced by another version: open it again")
 
-    async def _body(self, member: Membership, row: ImageRow, background: bool) -> bytes:
+    async def _body(
+        self, member: Membership, row: ImageRow, background: bool, priority: Priority
+    ) -> bytes:
         if revalidate.known_empty(row, member.access.dialect):
             return EMPTY_BODY
         image = facts.to_image(row, self._reader.directory(row.directory))
@@ -99,7 +109,7 @@ class Annotations:
 
         try:
             return await ask_by_name(
-                self._reader, self._listings.renew, member, row.dataset, body, background=background
+                self._reader, self._listings.renew, member, row.dataset, body, priority, background=background
             )
         except NotFound as error:
             self._doubt(member, row.dataset)

@@ -1,11 +1,12 @@
 """Images: their sizes and their bytes, by signed URL, and where no batch reaches through the API.
 
-A URL that the storage host refuses is replaced once. Bytes that turn out to be of another version are kept
+A URL that the storage host refuses is replaced. Bytes that turn out to be of another version are kept
 under that version's node and the reader of the old one gets ESTALE; see `versions`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 import time
@@ -32,10 +33,13 @@ from pictofs.storage import Get, Got
 _log = logging.getLogger(__name__)
 # An object that comes whole through the API is held in memory; a larger one needs a signed URL.
 API_OBJECT_LIMIT_BYTES = 256 << 20
+# How many URLs of one image may be refused before it is asked for without one. URLs that live two seconds
+# and come in batches that take one are refused again and again, and still lead to the bytes.
+REFUSALS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Arrived:
+class Arrived:
     """Bytes of an image, however they came."""
 
     body: bytes | memoryview
@@ -72,6 +76,7 @@ class Images:
         self._troubles = troubles
         self._wall_ns = wall_ns
         self._single: set[int] = set()  # datasets of which single requests were told
+        self._renewing: set[asyncio.Task[None]] = set()
 
     async def measured(self, member: Membership, image: int) -> None:
         """Learns the size of an image that the listing gave none, from one byte of it."""
@@ -106,7 +111,7 @@ class Images:
         if settled.stale:
             raise Stale(f"{row.file_name} was replaced by another version: open it again")
 
-    async def _keep(self, fetch: Fetch, arrived: _Arrived) -> Settled | None:
+    async def _keep(self, fetch: Fetch, arrived: Arrived) -> Settled | None:
         """Settles the version; where the bytes are just the block, stores them in the same job: None then."""
         image = node_pk(fetch.node)
         first = fetch.block * block_bytes(Kind.IMAGE)
@@ -145,7 +150,7 @@ class Images:
         self._push(settled.change)
         return settled
 
-    async def _store(self, node: int, arrived: _Arrived, wanted: int | None) -> None:
+    async def _store(self, node: int, arrived: Arrived, wanted: int | None) -> None:
         """Stores every block that `arrived` holds whole; TransferError when `wanted` is not among them."""
         step = block_bytes(Kind.IMAGE)
         end = arrived.first + len(arrived.body)
@@ -169,22 +174,24 @@ class Images:
 
     async def _arrive(
         self, member: Membership, row: ImageRow, wanted: Extent, progress: Progress | None
-    ) -> _Arrived:
+    ) -> Arrived:
         """The bytes, by URL where there is one."""
-        signed = await self._link(member, row)
-        for _ in range(2):
+        pool = member.partition.pool
+        for _ in range(REFUSALS):
+            signed = await self.link(member, row)
             if signed is None:
                 break
-            get = _get(signed.url, wanted, row)
             try:
-                return _got(await self._courier(member).get(get, progress))
+                got = await self._courier(member).get(request(signed.url, wanted, row), progress)
             except UrlExpired as error:
                 self._troubles.note(str(error))
-                member.partition.pool.refused(signed)
-                signed = await self._link(member, row)
+                pool.refused(signed)
+                continue
+            pool.worked(signed)
+            return arrived(got)
         return await self._through_api(member, row, wanted)
 
-    async def _through_api(self, member: Membership, row: ImageRow, wanted: Extent) -> _Arrived:
+    async def _through_api(self, member: Membership, row: ImageRow, wanted: Extent) -> Arrived:
         """One API request; all blocks at once, since the route tells no generation to hold them together."""
         if (row.size_bytes or 0) > API_OBJECT_LIMIT_BYTES:
             raise TransferError(f"{row.file_name} is too large to fetch without a signed URL")
@@ -207,42 +214,66 @@ class Images:
             raise Stale(f"there is no URL for {row.file_name}: list its directory again") from error
         if first is None and total_bytes != len(body):
             raise TransferError(f"{row.file_name}: {len(body)} bytes came where {total_bytes} were promised")
-        return _Arrived(body, 0, Seen(total_bytes), None)
+        return Arrived(body, 0, Seen(total_bytes), None)
 
-    async def _link(self, member: Membership, row: ImageRow) -> Signed | None:
+    def pooled(self, member: Membership, row: ImageRow) -> Signed | None:
+        """A URL that is good now, if the pool has one."""
+        return member.partition.pool.url(row, self._path)
+
+    async def link(self, member: Membership, row: ImageRow) -> Signed | None:
         """A URL that is good now, from the pool or by the batches that may hold it; None where none does."""
         pool = member.partition.pool
         cap = None if member.access.dialect == "a" else BATCH_LIMIT
         for _ in range(3):  # all; of its status; and once more when a listing came in between
             signed = pool.url(row, self._path)
             if signed is not None:
+                if pool.due(signed):
+                    self._renew(member, row.dataset, signed.scope)
                 return signed
-            dataset = self._dataset(row)
-            scope = pool.scope(dataset, row, cap)
-            if scope is None:
+            wanted = pool.wanted(self._dataset(row), row, cap)
+            if wanted is None:
                 return None
-            await member.join(
-                self._flights,
-                ("links", scope),
-                lambda flight, scope=scope, dataset=dataset: self._batch(member, dataset, scope),  # type: ignore[misc]
-            )
+            if wanted.wait_s:
+                if cap is not None:
+                    return None  # the storage host takes none of them: the API serves meanwhile
+                await asyncio.sleep(wanted.wait_s)
+            await self._signed(member, row.dataset, wanted.scope)
         return pool.url(row, self._path)
 
-    async def _batch(self, member: Membership, dataset: DatasetRow, scope: Scope) -> None:
-        asked_ns = self._wall_ns()
+    def _renew(self, member: Membership, dataset: int, scope: Scope) -> None:
+        """Asks for the next batch while the one in use is still good; nobody waits for it."""
+        if ("links", scope) in self._flights:
+            return
+        task = asyncio.ensure_future(self._signed(member, dataset, scope))
+        self._renewing.add(task)
+        task.add_done_callback(self._renewed)
+
+    def _renewed(self, task: asyncio.Task[None]) -> None:
+        self._renewing.discard(task)
+        if not task.cancelled():
+            task.exception()  # who needs the batch meets the same
+
+    async def _signed(self, member: Membership, dataset: int, scope: Scope) -> None:
+        await member.join(
+            self._flights, ("links", scope), lambda flight: self._batch(member, dataset, scope)
+        )
+
+    async def _batch(self, member: Membership, dataset: int, scope: Scope) -> None:
+        asked_ns, asked_s = self._wall_ns(), time.monotonic()
 
         def sign(client: Client, meant: Dataset) -> Links:
             return client.datasets.links(meant, mode="images_only", status=scope.status, limit=BATCH_LIMIT)
 
-        links = await ask_by_name(self._reader, self._listings.renew, member, dataset.pk, sign)
-        member.partition.pool.fill(scope, links, asked_ns, whole=not links.capped)
+        links = await ask_by_name(self._reader, self._listings.renew, member, dataset, sign)
+        took_s = time.monotonic() - asked_s
+        member.partition.pool.fill(scope, links, asked_ns, whole=not links.capped, took_s=took_s)
 
     def _path(self, row: ImageRow) -> str:
         directory = self._reader.directory(row.directory) if row.directory else None
         return directory.remote_path if directory else "/"
 
 
-def _get(url: str, wanted: Extent, row: ImageRow) -> Get:
+def request(url: str, wanted: Extent, row: ImageRow) -> Get:
     """Held to the size and generation that the version has, where they are known."""
     generation = row.generation if row.generation.isdigit() else None  # else it is an ETag
     expect_bytes = None
@@ -252,7 +283,7 @@ def _get(url: str, wanted: Extent, row: ImageRow) -> Get:
     return Get(url, wanted.first, wanted.last, generation=generation, expect_bytes=expect_bytes)
 
 
-def _got(got: Got) -> _Arrived:
+def as_arrived(got: Got) -> Arrived:
     seen = Seen(got.total_bytes, got.generation or got.etag, got.md5, got.crc32c_object)
-    return _Arrived(got.body, got.first, seen, got.crc32c)
+    return Arrived(got.body, got.first, seen, got.crc32c)
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from pictofs.api import Client, Dataset
 from pictofs.catalog import CatalogReader
 from pictofs.errors import NotFound, Stale
+from pictofs.link.messages import Priority
 from pictofs.mirror import facts
 from pictofs.mirror.access import Membership
 
@@ -26,6 +27,7 @@ async def ask_by_name(
     member: Membership,
     dataset: int,
     call: Callable[[Client, Dataset], T],
+    priority: Priority = Priority.DEMAND,
     *,
     background: bool = False,
 ) -> T:
@@ -35,7 +37,7 @@ async def ask_by_name(
         raise Stale("this dataset is no longer known")
     model = facts.to_dataset(row)
     try:
-        return await member.ask(lambda client: call(client, model), background=background)
+        return await member.ask(lambda client: call(client, model), priority, background=background)
     except NotFound:
         await renew(member, dataset)
         now = reader.dataset(dataset)
@@ -44,4 +46,4 @@ async def ask_by_name(
         if (now.name, now.slug) == (row.name, row.slug):
             raise
     model = facts.to_dataset(now)
-    return await member.ask(lambda client: call(client, model), background=background)
+    return await member.ask(lambda client: call(client, model), priority, background=background)
