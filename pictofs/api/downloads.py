@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from pictofs.api.client import Client
 
 MODES = ("full", "images_only", "annotations_only")
-SCHEMA = 1            # of a report as JSON
-WORKERS = 16          # transfers at once, unless the caller says otherwise
-FileProgress = Callable[[int, int, str], object]     # files done, files in all, the file just done
-ByteProgress = Callable[[int, int], object]          # bytes here, bytes in all
+SCHEMA = 1  # of a report as JSON
+WORKERS = 16  # transfers at once, unless the caller says otherwise
+FileProgress = Callable[[int, int, str], object]  # files done, files in all, the file just done
+ByteProgress = Callable[[int, int], object]  # bytes here, bytes in all
 
 
 class DownloadFailure(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,13 +26,13 @@ from pictofs.download.signing import Signed, Signing
 from pictofs.errors import Damaged, ObjectGone, PictofsError, UrlExpired
 from pictofs.storage import Carrier, Get, Got, Transfer
 
-CALLS = 8               # API requests at once: as many connections as the client keeps
-WAITING = 2             # transfers in hand for each that runs, so that no connection waits for this thread
-PATIENCE = 20           # failures in a row, or two for each worker, after which a host is given up
-RENEWALS = 3            # of one file's URL
-EMPTY_BODY = b'{"annotations": []}'   # what B and C answer for an image without annotations
+CALLS = 8  # API requests at once: as many connections as the client keeps
+WAITING = 2  # transfers in hand for each that runs, so that no connection waits for this thread
+PATIENCE = 20  # failures in a row, or two for each worker, after which a host is given up
+RENEWALS = 3  # of one file's URL
+EMPTY_BODY = b'{"annotations": []}'  # what B and C answer for an image without annotations
 
-MakeCarrier = Callable[[int], Carrier]   # of so many connections; not started yet
+MakeCarrier = Callable[[int], Carrier]  # of so many connections; not started yet
 
 
 @dataclass(slots=True)

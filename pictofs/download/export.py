@@ -35,7 +35,7 @@ from pictofs.errors import (
 )
 from pictofs.storage import Carrier, Get, Got
 
-RENEWALS = 3             # of the URL, without a byte in between
+RENEWALS = 3  # of the URL, without a byte in between
 PIECE_BYTES = 4 << 20
 _News = SimpleQueue[int | Got | PictofsError]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pictofs.errors import TransferError, UsageError
 
-PARTS = ".pictofs-part"   # what is still on its way; gone at the end
+PARTS = ".pictofs-part"  # what is still on its way; gone at the end
 
 
 class Folder:

@@ -53,9 +53,7 @@ def files(images: Sequence[Image], mode: str) -> list[File]:
     ]
 
 
-def again(
-    images: Iterable[Image], report: DownloadReport
-) -> tuple[list[File], list[DownloadFailure]]:
+def again(images: Iterable[Image], report: DownloadReport) -> tuple[list[File], list[DownloadFailure]]:
     """(the files that failed in a report, under the names of then; failures whose image is gone since).
 
     UsageError for a report that was tampered with.
@@ -119,9 +117,7 @@ def _folders(paths: Iterable[_Path]) -> tuple[dict[_Path, _Path], dict[_Path, se
     return folders, inside
 
 
-def assign(
-    wanted: dict[int, tuple[str, str]], marks: dict[int, str], taken: set[str]
-) -> dict[int, str]:
+def assign(wanted: dict[int, tuple[str, str]], marks: dict[int, str], taken: set[str]) -> dict[int, str]:
     """Names for those who want (a plain one, one to be marked where that is another's), in their order.
 
     The first to want a plain name has it, unless it is taken; then come the others.

@@ -16,8 +16,8 @@ from pictofs import names
 from pictofs.api import Image, Link, Links
 from pictofs.errors import PictofsError
 
-USED_SHARE = 0.9         # of a URL's life: the signer's clock need not be ours
-DEFAULT_LIFE_S = 300.0   # of a URL that says nothing of its expiry
+USED_SHARE = 0.9  # of a URL's life: the signer's clock need not be ours
+DEFAULT_LIFE_S = 300.0  # of a URL that says nothing of its expiry
 RENEWALS_IN_VAIN = 3
 _Key = tuple[object, ...]
 
