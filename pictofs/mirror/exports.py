@@ -162,14 +162,16 @@ class Exports:
     ) -> Got:
         scope = Scope("export", row.pk)
         pool = member.partition.pool
-        for last_try in (False, True):
+        for last_try in (False, False, True):
             signed = pool.single(scope)
             if signed is None:
                 signed = await member.join(
                     self._flights, ("links", scope), lambda flight: self._sign(member, dataset, row, scope)
                 )
             try:
-                return await self._courier(member).get(Get(signed.url, wanted.first, wanted.last), progress)
+                got = await self._courier(member).get(Get(signed.url, wanted.first, wanted.last), progress)
+                pool.worked(signed)
+                return got
             except UrlExpired:
                 if last_try:
                     raise

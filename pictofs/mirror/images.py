@@ -188,7 +188,7 @@ class Images:
                 pool.refused(signed)
                 continue
             pool.worked(signed)
-            return arrived(got)
+            return as_arrived(got)
         return await self._through_api(member, row, wanted)
 
     async def _through_api(self, member: Membership, row: ImageRow, wanted: Extent) -> Arrived:
@@ -284,6 +284,7 @@ def request(url: str, wanted: Extent, row: ImageRow) -> Get:
 
 
 def as_arrived(got: Got) -> Arrived:
+    """A transfer's bytes, with what the storage host said of the object."""
     seen = Seen(got.total_bytes, got.generation or got.etag, got.md5, got.crc32c_object)
     return Arrived(got.body, got.first, seen, got.crc32c)
 

@@ -2,8 +2,11 @@
 
 One request signs the images of a whole dataset, or where that is more than the service signs at once, of one
 status of it. What no batch reaches has no URL here; the caller then fetches it through the API, which costs
-a request for each. A URL is used for nine tenths of its life, counted from its arrival: the signer's
-clock need not be ours. One that the storage host refuses all the same takes its whole batch with it.
+a request for each. A URL is used for nine tenths of its life, and a batch in use is asked for anew before
+that, early enough for the answer to come in time.
+
+A URL that the storage host refuses takes its whole batch with it. A batch of which some URL has worked had
+merely expired, and is replaced at once; one of which none has worked is replaced after a backoff.
 """
 
 from __future__ import annotations
@@ -23,8 +26,10 @@ POOL_URLS = 200_000        # some 150 MB at worst; the least recently used go fi
 DEFAULT_LIFE_S = 300.0     # of a URL that says nothing of its expiry
 SHORTEST_LIFE_S = 0.5
 USED_SHARE = 0.9
-# A batch is asked for again after a refusal, but not for every reader of a storage host that refuses all.
+RENEWED_SHARE = 0.1        # of that, by which the next batch is asked for before the end
+# A batch none of whose URLs works is asked for again after so long, doubling to LONGEST_SPACING_S.
 REFUSAL_SPACING_S = 0.5
+LONGEST_SPACING_S = 30.0
 THINNED_SPACING_S = 10.0
 
 
@@ -53,8 +58,18 @@ class Batch:
     asked_ns: int              # wall clock, as the catalog's times
     arrived_s: float
     until_s: float
+    renew_s: float             # when the next one is to be asked for, while this one is in use
     whole: bool                # it held everything in its scope
+    failures: int = 0          # batches in a row, this one among them, of which no URL has worked
+    worked: bool = False
     thinned: bool = False      # the pool was too small to keep all of it
+
+
+class Wanted(NamedTuple):
+    """A batch that is worth asking for, in `wait_s` seconds."""
+
+    scope: Scope
+    wait_s: float
 
 
 def life_s(expires_s: float | None, now_s: float) -> float:
@@ -130,27 +145,33 @@ class LinkPool:
                 return held[0]
         return None
 
-    def scope(self, dataset: DatasetRow, image: ImageRow, cap: int | None) -> Scope | None:
+    def due(self, signed: Signed) -> bool:
+        """True when the batch behind a URL in use is to be asked for anew, ahead of its end."""
+        batch = self._batches.get(signed.scope)
+        return batch is not None and self._clock() >= batch.renew_s
+
+    def wanted(self, dataset: DatasetRow, image: ImageRow, cap: int | None) -> Wanted | None:
         """The batch to ask for next; None where the last ones show that none holds the image.
 
         `cap` is what one batch holds at most; None where the dialect knows no cap, and then no status either.
         """
         everything, of_status = Scope("images", dataset.pk), Scope("images", dataset.pk, image.status)
         if cap is None or dataset.image_count <= cap or not image.status:
-            if self._worth_asking(everything, dataset):
-                return everything
-            if cap is None or not image.status or self._batches[everything].whole:
-                return None
-        return of_status if self._worth_asking(of_status, dataset) else None
+            found = self._wanted(everything, dataset)
+            if found or cap is None or not image.status or self._batches[everything].whole:
+                return found
+        return self._wanted(of_status, dataset)
 
-    def fill(self, scope: Scope, links: Links, asked_ns: int, *, whole: bool) -> None:
-        """Takes in a batch that was asked for at `asked_ns`; `whole`: the scope holds no more than it."""
-        now_s, number = self._clock(), self._next()
-        life = life_s(links.expires_s, self._wall_s())
-        until_s = now_s + life * USED_SHARE
-        self._batches[scope] = Batch(number, asked_ns, now_s, until_s, whole)
+    def fill(
+        self, scope: Scope, links: Links, asked_ns: int, *, whole: bool, took_s: float = 0.0
+    ) -> None:
+        """Takes in a batch that was asked for at `asked_ns` and came after `took_s`.
+
+        `whole`: the scope holds no more than it.
+        """
+        batch = self._begin(scope, asked_ns, life_s(links.expires_s, self._wall_s()), took_s, whole)
         for key, url in sound(scope.pk, links.items, whole and scope.status is None).items():
-            self._urls[key] = (Signed(url, scope, number), until_s)
+            self._urls[key] = (Signed(url, scope, batch.number), batch.until_s)
 
     def single(self, scope: Scope) -> Signed | None:
         """The URL that `keep` took in, if it is good now."""
@@ -159,39 +180,58 @@ class LinkPool:
 
     def keep(self, scope: Scope, link: Link, expires_s: float | None) -> Signed:
         """Takes in a single URL (an export's), as a batch of its own."""
-        now_s, number = self._clock(), self._next()
-        until_s = now_s + life_s(expires_s, self._wall_s()) * USED_SHARE
-        self._batches[scope] = Batch(number, 0, now_s, until_s, True)
-        signed = Signed(link.url, scope, number)
-        self._urls[scope] = (signed, until_s)
+        batch = self._begin(scope, 0, life_s(expires_s, self._wall_s()), 0.0, True)
+        signed = Signed(link.url, scope, batch.number)
+        self._urls[scope] = (signed, batch.until_s)
         return signed
+
+    def worked(self, signed: Signed) -> None:
+        """The storage host has taken it."""
+        batch = self._batches.get(signed.scope)
+        if batch is not None and batch.number == signed.batch:
+            batch.worked = True
+            batch.failures = 0
 
     def refused(self, signed: Signed) -> None:
         """The storage host does not take it: nothing of its batch is used any more."""
         if self._current(signed):
-            self._batches[signed.scope].number = 0
+            batch = self._batches[signed.scope]
+            batch.number = 0
+            batch.failures += not batch.worked
+
+    def _begin(
+        self, scope: Scope, asked_ns: int, life: float, took_s: float, whole: bool
+    ) -> Batch:
+        before = self._batches.get(scope)
+        self._number += 1
+        now_s, usable_s = self._clock(), life * USED_SHARE
+        ahead_s = max(usable_s * RENEWED_SHARE, 1.5 * took_s)
+        batch = self._batches[scope] = Batch(
+            self._number, asked_ns, now_s, now_s + usable_s, now_s + max(0.0, usable_s - ahead_s), whole
+        )
+        batch.failures = before.failures if before else 0
+        return batch
 
     def _current(self, signed: Signed) -> bool:
         """False once the batch that brought it was refused or replaced."""
         batch = self._batches.get(signed.scope)
         return batch is not None and batch.number == signed.batch
 
-    def _worth_asking(self, scope: Scope, dataset: DatasetRow) -> bool:
-        """False while a batch that is good and younger than the listing has shown that it does not help."""
+    def _wanted(self, scope: Scope, dataset: DatasetRow) -> Wanted | None:
+        """None while a batch that is good and younger than the listing has shown that it does not help."""
         batch = self._batches.get(scope)
         if batch is None:
-            return True
-        age_s = self._clock() - batch.arrived_s
-        if batch.number == 0:
-            return age_s >= REFUSAL_SPACING_S
-        if batch.thinned and age_s >= THINNED_SPACING_S:
-            return True
-        return self._clock() >= batch.until_s or batch.asked_ns < dataset.listed_ns
+            return Wanted(scope, 0.0)
+        now_s = self._clock()
+        if batch.number == 0 and batch.failures:
+            spacing_s = min(LONGEST_SPACING_S, REFUSAL_SPACING_S * 2.0 ** min(batch.failures - 1, 16))
+            return Wanted(scope, max(0.0, batch.arrived_s + spacing_s - now_s))
+        if batch.number == 0 or now_s >= batch.until_s or batch.asked_ns < dataset.listed_ns:
+            return Wanted(scope, 0.0)
+        if batch.thinned and now_s - batch.arrived_s >= THINNED_SPACING_S:
+            return Wanted(scope, 0.0)
+        return None
 
     def _thin(self, scope: Scope) -> None:
         if scope in self._batches:
             self._batches[scope].thinned = True
-
-    def _next(self) -> int:
-        self._number += 1
-        return self._number

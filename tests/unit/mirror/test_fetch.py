@@ -134,18 +134,39 @@ def test_a_want_made_in_the_moment_its_flight_is_given_up_begins_anew(tmp_path: 
     asyncio.run(scenario())
 
 
-def test_an_expired_url_is_replaced_once_and_then_the_api_gives_the_bytes(tmp_path: Path) -> None:
+def test_urls_that_had_worked_and_expire_are_replaced_by_one_batch_for_all(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as w:
+        async with world(tmp_path, Service(images=6)) as w:
+            (mount,) = await wanting(w)
+            await mount.want(w.image_node("0.jpg"))
+            w.carrier.holding = True
+            numbers = [mount.start_want(w.image_node(f"{n}.jpg")) for n in range(1, 6)]
+            await w.until(lambda: w.carrier.requests == 6)
+            w.service.fail("get", UrlExpired("expired"), times=5)
+            w.carrier.let_go()
+            for number in numbers:
+                assert isinstance(await mount.answer(number), Done)
+            assert w.service.calls["links"] == 2
+            assert w.service.calls["read"] == 0
+
+    asyncio.run(scenario())
+
+
+def test_where_no_url_ever_works_the_api_gives_the_bytes_and_in_a_the_batch_is_asked_for_again(
+    tmp_path: Path,
+) -> None:
+    async def scenario(dialect: str, reads: int, batches: int) -> None:
+        service = Service()
+        service.dialect = dialect
+        async with world(tmp_path / dialect, service) as w:
             (mount,) = await wanting(w)
             w.service.fail("get", UrlExpired("expired"))
             assert isinstance(await mount.want(w.image_node("0.jpg")), Done)
-            assert (w.service.calls["read"], w.carrier.requests) == (1, 1), "a fresh batch was just refused"
-            w.service.fail("get", UrlExpired("expired"))
-            assert isinstance(await mount.want(w.image_node("1.jpg")), Done)
-            assert w.body(w.image_node("1.jpg")) == b"\1" * 101
+            assert (w.service.calls["read"], w.service.calls["links"]) == (reads, batches)
 
-    asyncio.run(scenario())
+    for dialect, reads, batches in (("c", 1, 1), ("a", 0, 2)):
+        (tmp_path / dialect).mkdir()
+        asyncio.run(scenario(dialect, reads, batches))
 
 
 @pytest.mark.parametrize(

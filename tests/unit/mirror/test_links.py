@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pictofs.api import Link, Links
+from pictofs.catalog.model import DatasetRow, ImageRow
 from pictofs.mirror.links import (
     DEFAULT_LIFE_S,
     REFUSAL_SPACING_S,
@@ -20,6 +21,12 @@ from .rows import NOW_NS, dataset, image
 WALL_S = NOW_NS / 1e9
 ALL = Scope("images", 1)
 NEW = Scope("images", 1, "new")
+
+
+def asked(pool: LinkPool, row: DatasetRow, of: ImageRow, cap: int | None) -> Scope | None:
+    """The batch worth asking for now."""
+    wanted = pool.wanted(row, of, cap)
+    return wanted.scope if wanted and not wanted.wait_s else None
 
 
 class Clock:
@@ -55,7 +62,7 @@ def test_a_url_is_found_by_id_and_used_for_nine_tenths_of_its_life(pool: LinkPoo
     assert pool.url(image(remote_id="i1"), lambda _: "/") == signed
     clock.now_s = 3241
     assert pool.url(image(remote_id="i1"), lambda _: "/") is None
-    assert pool.scope(dataset(), image(remote_id="i1"), 10_000) == ALL
+    assert asked(pool, dataset(), image(remote_id="i1"), 10_000) == ALL
 
 
 def test_no_repr_shows_a_url(pool: LinkPool) -> None:
@@ -84,25 +91,25 @@ def test_a_bare_name_names_an_image_only_where_the_batch_is_whole_and_has_it_onc
 
 
 def test_a_dataset_within_the_cap_is_asked_for_at_once_and_a_larger_one_by_status(pool: LinkPool) -> None:
-    assert pool.scope(dataset(image_count=10_000), image(), 10_000) == ALL
-    assert pool.scope(dataset(image_count=10_001), image(status="new"), 10_000) == NEW
-    assert pool.scope(dataset(image_count=10_001), image(status=""), 10_000) == ALL
-    assert pool.scope(dataset(image_count=10_001), image(status="new"), None) == ALL
+    assert asked(pool, dataset(image_count=10_000), image(), 10_000) == ALL
+    assert asked(pool, dataset(image_count=10_001), image(status="new"), 10_000) == NEW
+    assert asked(pool, dataset(image_count=10_001), image(status=""), 10_000) == ALL
+    assert asked(pool, dataset(image_count=10_001), image(status="new"), None) == ALL
 
 
 def test_a_batch_cut_short_leads_to_the_status_and_a_whole_one_to_nothing(pool: LinkPool) -> None:
     pool.fill(ALL, links("i2"), NOW_NS, whole=False)
-    assert pool.scope(dataset(), image(status="new"), 10_000) == NEW
+    assert asked(pool, dataset(), image(status="new"), 10_000) == NEW
     pool.fill(NEW, links("i3"), NOW_NS, whole=True)
-    assert pool.scope(dataset(), image(status="new"), 10_000) is None
+    assert asked(pool, dataset(), image(status="new"), 10_000) is None
     pool.fill(ALL, links("i2"), NOW_NS, whole=True)
-    assert pool.scope(dataset(), image(status="review"), 10_000) is None
+    assert asked(pool, dataset(), image(status="review"), 10_000) is None
 
 
 def test_an_image_listed_after_the_batch_is_worth_another_batch(pool: LinkPool) -> None:
     pool.fill(ALL, links("i2"), NOW_NS, whole=True)
-    assert pool.scope(dataset(listed_ns=NOW_NS - 1), image(), 10_000) is None
-    assert pool.scope(dataset(listed_ns=NOW_NS + 1), image(), 10_000) == ALL
+    assert asked(pool, dataset(listed_ns=NOW_NS - 1), image(), 10_000) is None
+    assert asked(pool, dataset(listed_ns=NOW_NS + 1), image(), 10_000) == ALL
 
 
 def test_a_refused_url_takes_its_batch_with_it_not_a_newer_one(pool: LinkPool, clock: Clock) -> None:
@@ -111,12 +118,44 @@ def test_a_refused_url_takes_its_batch_with_it_not_a_newer_one(pool: LinkPool, c
     assert signed is not None
     pool.refused(signed)
     assert pool.url(image(remote_id="i2"), lambda _: "/") is None
-    assert pool.scope(dataset(), image(), 10_000) is None, "a host that refuses all costs no batch each"
-    clock.now_s = REFUSAL_SPACING_S
-    assert pool.scope(dataset(), image(), 10_000) == ALL
     pool.fill(ALL, links("i1", "i2", clock=clock), NOW_NS, whole=True)
     pool.refused(signed)
     assert pool.url(image(remote_id="i1"), lambda _: "/") is not None
+
+
+def test_a_batch_that_had_worked_is_replaced_at_once_and_one_that_never_did_after_a_backoff(
+    pool: LinkPool, clock: Clock
+) -> None:
+    for failures in range(1, 4):
+        pool.fill(ALL, links("i1", clock=clock), NOW_NS, whole=True)
+        signed = pool.url(image(remote_id="i1"), lambda _: "/")
+        assert signed is not None
+        pool.refused(signed)
+        wanted = pool.wanted(dataset(), image(), 10_000)
+        assert wanted is not None
+        assert wanted.wait_s == pytest.approx(REFUSAL_SPACING_S * 2 ** (failures - 1))
+        clock.now_s += wanted.wait_s
+        assert asked(pool, dataset(), image(), 10_000) == ALL
+    pool.fill(ALL, links("i1", clock=clock), NOW_NS, whole=True)
+    signed = pool.url(image(remote_id="i1"), lambda _: "/")
+    assert signed is not None
+    pool.worked(signed)
+    pool.refused(signed)
+    assert asked(pool, dataset(), image(), 10_000) == ALL
+
+
+def test_a_batch_in_use_is_renewed_before_its_end_by_as_much_as_its_answer_takes(
+    pool: LinkPool, clock: Clock
+) -> None:
+    for took_s, renew_s in ((0.0, 2916.0), (1000.0, 1740.0)):
+        begun_s = clock.now_s
+        pool.fill(ALL, links("i1", clock=clock), NOW_NS, whole=True, took_s=took_s)
+        signed = pool.url(image(remote_id="i1"), lambda _: "/")
+        assert signed is not None
+        clock.now_s = begun_s + renew_s - 1
+        assert not pool.due(signed)
+        clock.now_s = begun_s + renew_s + 1
+        assert pool.due(signed)
 
 
 def test_a_pool_too_small_for_its_batches_asks_again_after_a_while(clock: Clock) -> None:
@@ -124,9 +163,9 @@ def test_a_pool_too_small_for_its_batches_asks_again_after_a_while(clock: Clock)
     pool.fill(ALL, links("i1", "i2", "i3"), NOW_NS, whole=True)
     found = [pool.url(image(remote_id=one), lambda _: "/") is not None for one in ("i1", "i2", "i3")]
     assert found.count(True) == 2
-    assert pool.scope(dataset(), image(), 10_000) is None
+    assert asked(pool, dataset(), image(), 10_000) is None
     clock.now_s = THINNED_SPACING_S
-    assert pool.scope(dataset(), image(), 10_000) == ALL
+    assert asked(pool, dataset(), image(), 10_000) == ALL
 
 
 def test_an_export_s_url_is_kept_by_itself_and_forgotten_when_refused(pool: LinkPool, clock: Clock) -> None:
