@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -308,7 +309,7 @@ def populate(place: Path, files: int, big_bytes: int, many: int) -> None:
             file.write(os.urandom(1 << 20))
     listed = [f"{number:07}.jpg" for number in range(many)]
     for name in listed:
-        (place / "many" / name).touch()
+        os.mknod(place / "many" / name, 0o600 | stat.S_IFREG)
     for name, these in (("files", names), ("big", ["big"]), ("many", listed)):
         names_of(str(place / name)).write_text("\n".join(these))
 

@@ -80,8 +80,13 @@ class KernelDriver:
         self._handlers = self._handle()
 
     def serve(self, mountpoint: str = "", ready: Callable[[], None] = lambda: None) -> None:
-        """Answer the kernel until the mount is gone; `ready()` as that begins. `mountpoint` is for `stop`."""
+        """Answer the kernel until the mount is gone; `ready()` as that begins.
+
+        `mountpoint` is what read-ahead is raised for, where that is permitted, and what `stop` unmounts.
+        """
         self._mountpoint = mountpoint
+        if mountpoint:
+            mounting.read_ahead(mountpoint, self._negotiated.max_read_bytes >> 10)
         self._vfs.on_changed = self._changed
         attending = threading.Thread(target=self._attend, name="attend", daemon=True)
         self._answers.readers.start()

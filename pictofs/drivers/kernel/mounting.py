@@ -251,6 +251,6 @@ def read_ahead(mountpoint: str, size_kib: int) -> bool:
     try:
         with open(f"/sys/class/bdi/{device(mountpoint)}/read_ahead_kb", "w") as control:
             control.write(str(size_kib))
-    except OSError:
+    except (OSError, NotMounted):
         return False
     return True

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pictofs.drivers.kernel import mounting, replies, wire
+from pictofs.drivers.kernel.handshake import BUFFER_BYTES, negotiate
+from pictofs.drivers.kernel.shared import gone
+from pictofs.vfs.types import Attr
 from tests.mount.kernel.conftest import Serve
-from tests.mount.kernel.programs import HASH, digest, finished, holding, reader
+from tests.mount.kernel.programs import HASH, ROOT, digest, finished, holding, reader
 
 pytestmark = pytest.mark.mount
 
@@ -111,3 +119,63 @@ def test_a_file_that_is_not_whole_is_read_the_ordinary_way_by_all_who_have_it_op
         assert first.read() == truth
         assert second.read(100) == truth[:100]
     assert served.requests()["READ"] > 1
+
+
+def test_a_server_that_dies_in_a_notification_is_seen_to_be_gone(tmp_path: Path) -> None:
+    """Its thread waits in the kernel for a LOOKUP that only a successor can answer: waitpid says nothing."""
+    mountpoint = tmp_path / "mnt"
+    mountpoint.mkdir()
+    fd = mounting.mount(str(mountpoint))
+    server: subprocess.Popen[str] | None = None
+    try:
+        negotiate(fd)
+        looking = subprocess.Popen(["stat", mountpoint / "name"], stderr=subprocess.DEVNULL)
+        unique = _read_lookup(fd)
+        code = (
+            "import os,sys\n"
+            "from pictofs.drivers.kernel import wire\n"
+            "from threading import Thread\n"
+            "tell = lambda: os.write(int(sys.argv[1]), wire.inval_entry(1, b'other'))\n"
+            "Thread(target=tell, daemon=True).start()\n"
+            "print('telling', flush=True)\n"
+            "sys.stdin.read()\n"
+        )
+        server = subprocess.Popen(
+            [sys.executable, "-c", code, str(fd)], pass_fds=[fd], cwd=ROOT, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )
+        assert server.stdout is not None
+        assert server.stdout.readline() == "telling\n"
+        tasks = Path(f"/proc/{server.pid}/task")
+        _until(lambda: any(" D " in (task / "stat").read_text() for task in tasks.iterdir()))
+        assert not gone(server.pid)
+        server.kill()
+        _until(lambda: gone(server.pid))
+        assert server.poll() is None
+        os.write(fd, wire.error(unique, errno.ENOENT))
+        server.communicate(timeout=20)
+        assert looking.wait(20) == 1
+        assert gone(server.pid)
+    finally:
+        mounting.unmount(str(mountpoint), lazy=True)
+        os.close(fd)
+
+
+def _read_lookup(fd: int) -> int:
+    """Answer what comes before the first LOOKUP; its unique."""
+    buffer = bytearray(BUFFER_BYTES)
+    root = Attr(1, 1, 0o40555, 2, 0, 0, 0, 0, 60.0)
+    while True:
+        os.readv(fd, [buffer])
+        _, opcode, unique, _, _ = wire.REQUEST.unpack_from(buffer)
+        if opcode == wire.Opcode.LOOKUP:
+            return int(unique)
+        answer = replies.attributes(unique, root) if opcode == wire.Opcode.GETATTR else wire.error(unique, 38)
+        os.write(fd, answer)
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 20.0
+    while not holds():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
