@@ -40,9 +40,6 @@ from pictofs.vfs.types import Done as DoneWith
 T = TypeVar("T")
 Start = Callable[[DoneWith[T], Fail], Ticket | None]
 
-# How long the kernel walks through a name without asking; what lies behind it is asked for by path in any
-# case, so a name that is gone is found out. Names that do not exist are asked for each time.
-ENTRY_TIMEOUT_S = 1.0
 INTERRUPT_POLL_S = 0.1
 
 _log = logging.getLogger(__name__)
@@ -270,13 +267,16 @@ class FusepyDriver:
             "fsname": settings.source.replace("\\", "\\\\").replace(",", "\\,"),
             "subtype": "pictofs",
             "ro": True,
-            "default_permissions": True,
+            # Checked by the kernel, permissions cost a request for each component of each path, since
+            # attributes are never believed. Where nobody but the mounter is let in there is nothing to check.
+            "default_permissions": settings.allow_other,
             "allow_other": settings.allow_other,
             "use_ino": True,
             # asynchronous reads hold a reader that has a signal for as long as its bytes take to come
             "sync_read": True,
             "attr_timeout": 0,
-            "entry_timeout": min(ENTRY_TIMEOUT_S, settings.ttl_s),
+            # What lies behind a name is asked for by path in any case, so a name that is gone is found out.
+            "entry_timeout": settings.ttl_s,
         }
 
     def _explain(self) -> NoReturn:
