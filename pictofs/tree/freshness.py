@@ -51,6 +51,14 @@ class Freshness:
         age_ns = self.wall_ns() - seen_ns
         return age_ns / 1e9 if seen_ns and age_ns >= -SKEW_NS else float("inf")
 
+    def until_old_s(self, made_ns: int, ages: int, left_s: float) -> float:
+        """`left_s`, or less where what was made at `made_ns` becomes `ages` ttl old before that.
+
+        What is that old already and was told to be served all the same keeps `left_s`.
+        """
+        rest_s = ages * self.ttl_s - self.age_s(made_ns)
+        return min(left_s, rest_s) if rest_s > 0.0 else left_s
+
     def require(
         self, look: int, seen_ns: int, asked: Asked, *, known: bool, found: bool = False
     ) -> float:

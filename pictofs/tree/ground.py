@@ -80,6 +80,7 @@ class Ground:
         if row.listed_ns:
             seen_ns = self._seen_ns(row)
             left_s = self.freshness.require(look, seen_ns, asked, known=True, found=found)
+            left_s = self.freshness.until_old_s(row.listed_ns, LISTING_AGES, left_s)
         elif asked.looked(look):
             refuse(errno.EIO)
         else:
@@ -93,7 +94,8 @@ class Ground:
         row = self.dataset(pk)
         if not row.listed_ns:
             return 0.0
-        return self.freshness.left_s(self._seen_ns(row), listing_look(row))
+        left_s = self.freshness.left_s(self._seen_ns(row), listing_look(row))
+        return self.freshness.until_old_s(row.listed_ns, LISTING_AGES, left_s)
 
     def _seen_ns(self, row: DatasetRow) -> int:
         """When the service confirmed the listing that we have; 0 where it cannot have.

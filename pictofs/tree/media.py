@@ -201,6 +201,7 @@ class AnnotationsDirectory(MediaDirectory):
         row = self._files.current(image)
         if row.size_bytes is not None:
             self._files.look(row, image, asked)
+            valid_s = self._ground.freshness.until_old_s(row.fetched_ns, ANNOTATION_AGES, valid_s)
         return Entry(self._files.attr(row, valid_s), valid_s)
 
     def _dir_entry(self, image: ImageRow, valid_s: float) -> DirEntry:
@@ -325,7 +326,10 @@ class AnnotationFile(Place):
             self.look(row, image, asked)
         elif row.size_bytes is None:
             refuse(errno.ESTALE)
-        return self.attr(row, self._ground.listing_left_s(image.dataset) if current else IMMUTABLE_S)
+        if not current:
+            return self.attr(row, IMMUTABLE_S)
+        left_s = self._ground.listing_left_s(image.dataset)
+        return self.attr(row, self._ground.freshness.until_old_s(row.fetched_ns, ANNOTATION_AGES, left_s))
 
     def file(self, node: int, asked: Asked) -> File:
         """Its size; a body that is known is read as it is, its age being the business of whoever opens it."""

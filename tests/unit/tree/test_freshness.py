@@ -53,6 +53,16 @@ def test_validity_is_what_is_left_of_ttl(bench: Bench) -> None:
     assert bench.entry("org/Cars").valid_s == pytest.approx(15)
 
 
+def test_nothing_is_valid_beyond_the_ten_ttl_after_which_it_is_looked_at_again(bench: Bench) -> None:
+    bench.names("org/Cars/images")
+    bench.pass_s(1)
+    bench.attr("org/Cars/annotations/top.json")
+    bench.pass_s(588)
+    assert bench.entry("org/Cars/images/top.jpg").valid_s == pytest.approx(11)
+    bench.pass_s(8)
+    assert bench.entry("org/Cars/annotations/top.json").valid_s == pytest.approx(3)
+
+
 def test_a_version_of_an_image_is_valid_for_long_since_it_never_changes(bench: Bench) -> None:
     assert bench.attr("org/Cars/images/a/b/1.jpg").valid_s == 3600
 
@@ -325,7 +335,7 @@ def test_a_listing_is_looked_at_after_ten_ttl_though_nothing_says_it_changed(ben
     old = bench.node("org/Cars/images/top.jpg")
     bench.pass_s(595)
     assert bench.node("org/Cars/images/top.jpg") == old
-    bench.pass_s(61)
+    bench.pass_s(10)
     assert bench.node("org/Cars/images/top.jpg") != old
     assert bench.looks(Kind.IMAGES) == 2
 
