@@ -46,11 +46,11 @@ def opened(
     """An account to use and close again. UsageError for settings that cannot be, or no key."""
     configured = plan.configure(profile, list(given), dict(environ))
     settings = configured.settings
-    if configured.organization is not None:
-        raise UsageError(f"there is no [profile.{profile}] in the configuration file")
     if len(settings.profiles) > 1:
         raise UsageError(f"--profile {profile}: one at a time")
     (one,) = settings.profiles
+    if profile is not None and one.name != profile:  # as a SOURCE, it would be an organization
+        raise UsageError(f"there is no [profile.{profile}] in the configuration file")
     api_key = keys.read(one, environ)
     downloads = None
     if settings.bandwidth_bytes_s is not None:

@@ -64,9 +64,7 @@ def list_datasets(
 @click.option("--images", is_flag=True, help="With its images (JSON only).")
 @_JSON
 @account.with_account
-def show(
-    dataset: str, images: bool, as_json: bool, profile: str | None, given: tuple[str, ...]
-) -> int:
+def show(dataset: str, images: bool, as_json: bool, profile: str | None, given: tuple[str, ...]) -> int:
     """One dataset, by name, slug or id."""
     if images and not as_json:
         raise UsageError("--images goes with --json; `pictofs images list` shows them as a table")

@@ -13,7 +13,7 @@ from pictofs.api.downloads import MODES, WORKERS
 from pictofs.cli import account, progress, shown
 from pictofs.errors import UsageError
 
-REPORT = "download-report.json"   # in the dataset's folder while something has failed
+REPORT = "download-report.json"  # in the dataset's folder while something has failed
 NAMED_FAILURES = 10
 
 

@@ -81,7 +81,11 @@ def show(dataset: str, export: str, as_json: bool, profile: str | None, given: t
 @click.option("--status-filter", metavar="STATUS", help="Only images of this status.")
 @click.option("--wait", is_flag=True, help="Return when it is completed.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0), default=WAIT_S, metavar="S", show_default=True,
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=WAIT_S,
+    metavar="S",
+    show_default=True,
     help="How long to wait.",
 )
 @_JSON

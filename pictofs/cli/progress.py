@@ -20,9 +20,9 @@ from rich.progress import (
 
 from pictofs.cli.shown import console, plain, size
 
-LINE_S = 5.0            # between two lines where there is no terminal
+LINE_S = 5.0  # between two lines where there is no terminal
 NAME_CHARACTERS = 40
-Told = Callable[[int, int, str], None]   # done, in all, what is under way
+Told = Callable[[int, int, str], None]  # done, in all, what is under way
 
 
 @contextmanager

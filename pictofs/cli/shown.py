@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 PIPE_CHARACTERS = 10_000
-ROWS_AT_ONCE = 1000     # of a list that may be long: a table is laid out when all its rows are there
+ROWS_AT_ONCE = 1000  # of a list that may be long: a table is laid out when all its rows are there
 _UNITS = ("K", "M", "G", "T")
 _STYLES = {"completed": "green", "complete": "green", "failed": "red", "processing": "yellow"}
 
