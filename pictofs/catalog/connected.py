@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +19,9 @@ from pictofs.errors import CacheUnusable
 
 BUSY_TIMEOUT_S = 10.0  # a write transaction is ≤ 1,000 rows: some 100 ms, more on a cold disk
 MARK = ".damaged"
+# A lookup among a million images costs a quarter less from mapped pages. The price: where the disk fails to
+# read one, the process dies (SIGBUS) instead of getting an error, and is started again. The writer does not.
+_MAPPED_BYTES = 1 << 30
 _OLDEST_SQLITE = (3, 35)  # RETURNING, and upserts without a target
 _PAGE_CACHE_KIB = 16 << 10  # inner pages of a million-image catalog; leaves are in the kernel's page cache
 
@@ -38,6 +42,8 @@ def connect(path: str, *, read_only: bool) -> sqlite3.Connection:
         cached_statements=512,
     )
     db.execute(f"PRAGMA cache_size = -{_PAGE_CACHE_KIB}")
+    if read_only:
+        db.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
     return db
 
 
@@ -98,6 +104,22 @@ class Connected:
     def data_version(self) -> int:
         """A number that changes whenever another connection has committed; costs a few µs."""
         return int(self._value("PRAGMA data_version"))
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """One state of the catalog for every question within, and the cost of a read transaction once.
+
+        For a few questions that belong together: the write-ahead log cannot be emptied meanwhile. Within
+        another one, or within a transaction of the writer, it is a part of that.
+        """
+        if self._db.in_transaction:
+            yield
+            return
+        self._row("BEGIN")
+        try:
+            yield
+        finally:
+            self._row("COMMIT")
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         try:

@@ -71,8 +71,9 @@ class ImageReads(Connected):
 
     def annotation(self, pk: int) -> AnnotationRow | None:
         """That version of an annotation; made up from the image when it was never fetched."""
-        row = self._row(_ANNOTATION, (pk,))
-        image = self._image_at(row[1] if row else pk)
+        with self.snapshot():
+            row = self._row(_ANNOTATION, (pk,))
+            image = self._image_at(row[1] if row else pk)
         if row is None:
             if image is None or image.ino != pk:
                 return None
@@ -93,8 +94,9 @@ class ImageReads(Connected):
 
     def image_of_annotation(self, pk: int) -> ImageRow | None:
         """The image that a version of an annotation belongs to, in its current version where there is one."""
-        row = self._row("SELECT ifnull(ino, pk) FROM annotation WHERE pk = ?", (pk,))
-        image = self._image_at(row[0] if row else pk)
+        with self.snapshot():
+            row = self._row("SELECT ifnull(ino, pk) FROM annotation WHERE pk = ?", (pk,))
+            image = self._image_at(row[0] if row else pk)
         return image if image is not None and (row is not None or image.ino == pk) else None
 
     def _image_at(self, ino: int) -> ImageRow | None:

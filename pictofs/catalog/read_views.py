@@ -60,33 +60,13 @@ class ViewReads(ImageReads):
 
     def view_images(self, view: int, directory: int, after: str = "", limit: int = 1000) -> list[ImageRow]:
         """At most `limit` images of the view in `directory` behind the name `after`, by file name."""
-        found = self._row("SELECT field, word FROM view WHERE pk = ?", (view,))
-        if found is None:
-            return []
-        # One index serves both fields, (directory, split, status, file_name): a page is merged from one range
-        # for each value that the other field has here, some four.
-        field, word = found
-        others = self._rows(
-            "SELECT word FROM tally WHERE directory = ? AND field = ?", (directory, 3 - field)
-        )
-        ours, other = ("split", "status") if field == FIELDS["split"] else ("status", "split")
-        sql = (
-            f"SELECT file_name, pk FROM image INDEXED BY image_view WHERE directory = ? AND {ours} = ? AND "
-            f"{other} IS ? "
-            "AND file_name > ? ORDER BY file_name LIMIT ?"
-        )
-        page: list[tuple[str, int]] = []
-        for (value,) in [*others, (None,)]:
-            page += self._rows(sql, (directory, word, value, after, limit))
-        page.sort()
-        pks = [pk for _, pk in page[:limit]]
-        if not pks:
-            return []
-        marks = ",".join("?" * len(pks))
-        return [
-            self._image(row)
-            for row in self._rows(f"{IMAGE} WHERE i.pk IN ({marks}) ORDER BY i.file_name", pks)
-        ]
+        with self.snapshot():
+            pks = self._view_page(view, directory, after, limit)
+            if not pks:
+                return []
+            marks = ",".join("?" * len(pks))
+            rows = self._rows(f"{IMAGE} WHERE i.pk IN ({marks}) ORDER BY i.file_name", pks)
+        return [self._image(row) for row in rows]
 
     def in_view(self, view: int, image: int) -> bool:
         """Whether the image, in this version, is current and has the view's value."""
@@ -97,6 +77,30 @@ class ViewReads(ImageReads):
             (image, view),
         )
         return row is not None
+
+    def _view_page(self, view: int, directory: int, after: str, limit: int) -> list[int]:
+        """The pks of a page.
+
+        One index serves both fields, (directory, split, status, file_name): a page is merged from one range
+        for each value that the other field has in the directory, some four.
+        """
+        found = self._row("SELECT field, word FROM view WHERE pk = ?", (view,))
+        if found is None:
+            return []
+        field, word = found
+        ours, other = ("split", "status") if field == FIELDS["split"] else ("status", "split")
+        sql = (
+            f"SELECT file_name, pk FROM image INDEXED BY image_view WHERE directory = ? AND {ours} = ? "
+            f"AND {other} IS ? AND file_name > ? ORDER BY file_name LIMIT ?"
+        )
+        others = self._rows(
+            "SELECT word FROM tally WHERE directory = ? AND field = ?", (directory, 3 - field)
+        )
+        page: list[tuple[str, int]] = []
+        for (value,) in [*others, (None,)]:
+            page += self._rows(sql, (directory, word, value, after, limit))
+        page.sort()
+        return [pk for _, pk in page[:limit]]
 
 
 def _view(row: tuple[int, int, int, str, str]) -> ViewRow:

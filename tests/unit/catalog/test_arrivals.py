@@ -88,4 +88,4 @@ def test_an_arrival_costs_a_small_part_of_a_millisecond(world: World) -> None:
     many = [arrival(image_node(pk), 1000 + n) for n, pk in enumerate(pks(world))]
     begun_s = time.thread_time()
     assert world.catalog.put_arrivals(many) == []
-    assert time.thread_time() - begun_s < 0.2    # 0.02 measured
+    assert time.thread_time() - begun_s < 0.2  # 0.02 measured

@@ -89,6 +89,19 @@ def test_a_reader_sees_what_the_writer_commits_and_notices_cheaply(world: World)
     reader.close()
 
 
+def test_a_snapshot_holds_one_state_for_several_questions(world: World) -> None:
+    world.list(image(1, "a.jpg"))
+    reader = CatalogReader.open(world.path)
+    with reader.snapshot():
+        before = reader.images(world.root)
+        world.list(image(2, "b.jpg"))
+        with reader.snapshot():
+            assert reader.images(world.root) == before
+        assert reader.images(world.root) == before
+    assert [row.file_name for row in reader.images(world.root)] == ["b.jpg"]
+    reader.close()
+
+
 def test_readers_in_another_process_are_never_told_that_the_database_is_locked(world: World) -> None:
     world.catalog.close()
     process = writer(world.path, 4)
