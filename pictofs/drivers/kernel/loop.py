@@ -50,12 +50,13 @@ class KernelDriver:
 
     `fd` is the descriptor of a mount whose INIT is answered as `negotiated` says; it stays the caller's, as
     do `vfs` and `shared`. `resend`: another process served before, what it had read is asked for again.
+    `told()`: the kernel has been told of names that lead elsewhere; called in a thread of its own.
     Threads start in `serve`, after any fork; vfs is called from two of them, in turn.
     """
 
     def __init__(
         self, vfs: Vfs, settings: Settings, fd: int, negotiated: Negotiated, *,
-        resend: bool = False, shared: Shared | None = None,
+        resend: bool = False, shared: Shared | None = None, told: Callable[[], None] = lambda: None,
     ) -> None:
         self._vfs = vfs
         self._fd = fd
@@ -72,7 +73,7 @@ class KernelDriver:
         self._listings = Listings(vfs)
         self._answers = Answers(fd, negotiated.max_read_bytes)
         self._notifier = Notifier(
-            fd, inc_epoch=negotiated.inc_epoch, busy=self._answers.busy, count=self._notified
+            fd, inc_epoch=negotiated.inc_epoch, busy=self._answers.busy, count=self._notified, told=told
         )
         self._passthrough = None
         if negotiated.io == "passthrough":

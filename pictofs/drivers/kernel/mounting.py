@@ -222,16 +222,18 @@ def _forced(mountpoint: str) -> None:
         # busy: aborted nevertheless
 
 
-def dead(mountpoint: str) -> bool:
+def dead(mountpoint: str, ask: str = "") -> bool:
     """Is a mount of ours there whose daemon has gone ("Transport endpoint is not connected")?
 
-    Asked by another program, which may wait in our place when the daemon is there and silent.
+    Asked by another program, which may wait in our place when the daemon is there and silent. `ask`: a file
+    below whose attributes are never kept, for an overlay; its statfs tells of its upper layer only.
     """
     found = mounted(mountpoint)
-    if found is None or found[1] != TYPE:
+    if found is None or (found[1] != TYPE and not ask):
         return False
+    words = ["stat", "-c", "%s", f"{mountpoint}/{ask}"] if ask else ["stat", "-f", "-c", "%T", mountpoint]
     probe = subprocess.Popen(
-        ["stat", "-f", "-c", "%T", mountpoint], env={**os.environ, "LC_ALL": "C"},
+        words, env={**os.environ, "LC_ALL": "C"},
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )
     try:

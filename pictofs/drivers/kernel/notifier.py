@@ -28,16 +28,21 @@ Told = dict[tuple[int, str], float]    # (parent, name) → when it was told; in
 
 
 class Notifier:
-    """`busy` holds the directories with a LOOKUP or READDIR under way; `count` is told what was sent."""
+    """`busy` holds the directories with a LOOKUP or READDIR under way; `count` is told what was sent.
+
+    `told()` is called, in the notifier's thread, whenever the kernel has been told of some names.
+    """
 
     def __init__(
         self, fd: int, *, inc_epoch: bool, busy: Container[int],
-        count: Callable[[int], None] = lambda sent: None, clock: Callable[[], float] = time.monotonic,
+        count: Callable[[int], None] = lambda sent: None, told: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fd = fd
         self._inc_epoch = inc_epoch
         self._busy = busy
         self._count = count
+        self._told = told
         self._clock = clock
         self._news = threading.Condition(threading.Lock())   # innermost: nothing is locked under it
         self._entries: Told = {}
@@ -87,6 +92,8 @@ class Notifier:
             except OSError as error:
                 log.info("no more notifications: %s", error.strerror)
                 return
+            if len(kept) < len(entries):
+                self._told()
             held = bool(kept)
             if kept:
                 with self._news:

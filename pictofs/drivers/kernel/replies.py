@@ -13,6 +13,8 @@ _NS = 1_000_000_000
 _FOREVER_S = 1 << 31               # longer than a mount lives; the kernel counts in jiffies
 _NO_ATTR = (0,) * 16
 DOT, DOTDOT = 1, 2                 # cookies of `.` and `..`; those of vfs begin above 255
+_pack_rows = [wire.dirent(length).pack for length in range(256)]             # by length of the name
+_pack_rows_plus = [wire.direntplus(length).pack for length in range(256)]
 _pack_entry, _ENTRY_BYTES = wire.ENTRY_REPLY.pack, wire.ENTRY_REPLY.size
 
 
@@ -100,8 +102,8 @@ def dots(inos: tuple[int, int], after: int, plus: bool) -> list[bytes]:
     for cookie, name, ino in ((DOT, b".", inos[0]), (DOTDOT, b"..", inos[1])):
         if cookie > after:
             head = (0,) * 22 if plus else ()
-            packer = wire.direntplus(len(name)) if plus else wire.dirent(len(name))
-            found.append(packer.pack(*head, ino, cookie, len(name), 0o040000 >> 12, name))
+            pack = (_pack_rows_plus if plus else _pack_rows)[len(name)]
+            found.append(pack(*head, ino, cookie, len(name), 0o040000 >> 12, name))
     return found
 
 
@@ -124,7 +126,7 @@ def rows(
         if room_bytes < 0:
             return packed, index
         if not plus:
-            packed.append(wire.dirent(length).pack(row.ino, row.cookie, length, row.mode >> 12, name))
+            packed.append(_pack_rows[length](row.ino, row.cookie, length, row.mode >> 12, name))
             continue
         attr = row.attr
         if attr is None or not attr.size_known:
@@ -132,5 +134,5 @@ def rows(
         else:
             attr_s, attr_ns = _seconds(attr.valid_s)
             head = (attr.node, 0, name_s, attr_s, name_ns, attr_ns, *_fields(attr))
-        packed.append(wire.direntplus(length).pack(*head, row.ino, row.cookie, length, row.mode >> 12, name))
+        packed.append(_pack_rows_plus[length](*head, row.ino, row.cookie, length, row.mode >> 12, name))
     return packed, len(entries)

@@ -67,8 +67,8 @@ def gone(pid: int) -> bool:
     """Has the serving process ended, though it may not be waited for yet?
 
     A notification that waits in the kernel for a directory's lock cannot be killed, and whoever holds the
-    lock may be a LOOKUP that only a successor answers. Then the main thread is a zombie, waitpid says nothing,
-    and a supervisor that waits for it waits for ever: it must start the successor first.
+    lock may be a LOOKUP that only a successor answers. Then the main thread is a zombie, waitpid says
+    nothing, and a supervisor that waits for it waits for ever: it must start the successor first.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:

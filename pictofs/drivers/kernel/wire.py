@@ -8,7 +8,6 @@ eight bytes, so none of them needs a compiler's alignment. Where a reply has one
 from __future__ import annotations
 
 import enum
-import functools
 import struct
 
 FUSE_KERNEL_VERSION = 7
@@ -171,13 +170,11 @@ FUSE_DEV_IOC_BACKING_CLOSE = _iow(2, BACKING_ID.size)
 TCGETS = 0x5401                    # asm-generic/ioctls.h; x86 and ARM alike
 
 
-@functools.lru_cache(maxsize=256)
 def dirent(name_bytes: int) -> struct.Struct:
     """`fuse_dirent` (ino off namelen type name) for names of that length, padded to eight bytes."""
     return struct.Struct(f"=QQII{_padded(name_bytes)}s")
 
 
-@functools.lru_cache(maxsize=256)
 def direntplus(name_bytes: int) -> struct.Struct:
     """`fuse_direntplus`: fuse_entry_out, then fuse_dirent."""
     return struct.Struct(f"={_ENTRY}QQII{_padded(name_bytes)}s")
