@@ -29,7 +29,7 @@ USED_SHARE = 0.9
 RENEWED_SHARE = 0.1        # of that, by which the next batch is asked for before the end
 # A batch none of whose URLs works is asked for again after so long, doubling to LONGEST_SPACING_S.
 REFUSAL_SPACING_S = 0.5
-LONGEST_SPACING_S = 30.0
+LONGEST_SPACING_S = 8.0
 THINNED_SPACING_S = 10.0
 
 
@@ -89,20 +89,20 @@ def identity(dataset: int, remote_id: str, directory_path: str | None, filename:
     return dataset, tuple(part for part in directory_path.split("/") if part), filename
 
 
-def sound(dataset: int, items: Iterable[Link], whole: bool) -> dict[Hashable, str]:
-    """Identity → URL, without those that could be another image's.
+def sound(dataset: int, items: Iterable[Link], whole: bool) -> dict[Hashable, Link]:
+    """Identity → link, without those that could be another image's.
 
     A link with neither id nor directory names an image only where nothing else of the dataset can have that
     name: in a batch that is whole, and there once.
     """
-    found: dict[Hashable, str] = {}
+    found: dict[Hashable, Link] = {}
     doubtful: set[Hashable] = set()
     for link in items:
         key = identity(dataset, link.id or "", link.directory_path, link.filename)
         if not link.id and (key in found or (link.directory_path is None and not whole)):
             doubtful.add(key)
-        found[key] = link.url
-    return {key: url for key, url in found.items() if key not in doubtful}
+        found[key] = link
+    return {key: link for key, link in found.items() if key not in doubtful}
 
 
 class _Urls(TLRUCache[Hashable, tuple[Signed, float]]):
@@ -169,9 +169,14 @@ class LinkPool:
 
         `whole`: the scope holds no more than it.
         """
-        batch = self._begin(scope, asked_ns, life_s(links.expires_s, self._wall_s()), took_s, whole)
-        for key, url in sound(scope.pk, links.items, whole and scope.status is None).items():
-            self._urls[key] = (Signed(url, scope, batch.number), batch.until_s)
+        wall_s = self._wall_s()
+        batch = self._begin(scope, asked_ns, life_s(links.expires_s, wall_s), took_s, whole)
+        for key, link in sound(scope.pk, links.items, whole and scope.status is None).items():
+            # A big batch is signed over a while, and its first URLs end before its last.
+            until_s = batch.until_s
+            if link.expires_s is not None and link.expires_s != links.expires_s:
+                until_s = batch.arrived_s + life_s(link.expires_s, wall_s) * USED_SHARE
+            self._urls[key] = (Signed(link.url, scope, batch.number), until_s)
 
     def single(self, scope: Scope) -> Signed | None:
         """The URL that `keep` took in, if it is good now."""

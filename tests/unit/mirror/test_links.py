@@ -65,6 +65,17 @@ def test_a_url_is_found_by_id_and_used_for_nine_tenths_of_its_life(pool: LinkPoo
     assert asked(pool, dataset(), image(remote_id="i1"), 10_000) == ALL
 
 
+def test_urls_of_a_batch_that_was_signed_over_a_while_end_one_after_the_other(
+    pool: LinkPool, clock: Clock
+) -> None:
+    items = [Link(url=f"u{n}", id=f"i{n}", expires_s=WALL_S + 1 + n) for n in range(2)]
+    pool.fill(ALL, Links(items=items, expires_s=WALL_S + 1), NOW_NS, whole=True)
+    clock.now_s = 0.95
+    assert pool.url(image(remote_id="i0"), lambda _: "/") is None
+    assert pool.url(image(remote_id="i1"), lambda _: "/") is not None
+    assert asked(pool, dataset(), image(remote_id="i0"), 10_000) == ALL
+
+
 def test_no_repr_shows_a_url(pool: LinkPool) -> None:
     pool.fill(ALL, links("i1"), NOW_NS, whole=True)
     assert "sig" not in repr(pool.url(image(remote_id="i1"), lambda _: "/"))
@@ -86,7 +97,7 @@ def test_without_ids_links_are_matched_by_directory_and_name() -> None:
 def test_a_bare_name_names_an_image_only_where_the_batch_is_whole_and_has_it_once() -> None:
     told = [("u1", "a.jpg"), ("u2", "a.jpg"), ("u3", "b.jpg")]
     twins = [Link(url=url, filename=name) for url, name in told]
-    assert list(sound(1, twins, True).values()) == ["u3"]
+    assert [link.url for link in sound(1, twins, True).values()] == ["u3"]
     assert sound(1, twins, False) == {}
 
 
