@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -324,6 +325,7 @@ def test_what_failed_is_named_kept_and_tried_again(world: World, tmp_path: Path)
     folders = ("pictofs: images/", "pictofs: annotations/")
     assert len([line for line in err.splitlines() if line.startswith(folders)]) == 2
     assert f"--retry {kept}" in err
+    assert not any(secret in out + err for secret in (world.emulator.api_key, "X-Goog", "http://"))
     world.emulator.remove_fault(gone)
     world.emulator.remove_fault(broken)
     before = world.asked("storage")
@@ -332,6 +334,27 @@ def test_what_failed_is_named_kept_and_tried_again(world: World, tmp_path: Path)
     assert world.asked("storage") - before == 1
     assert not kept.exists()
     assert len(files(tmp_path / DATASET)) == 2 * SCENES
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, ZeroDivisionError])
+def test_a_download_that_is_ended_leaves_whole_files_and_no_thread(
+    world: World, tmp_path: Path, ending: type[BaseException]
+) -> None:
+    whole = world.client.datasets.download(DATASET, tmp_path / "whole")
+    before = set(threading.enumerate())
+
+    def end(done: int, total: int, name: str) -> None:
+        if done == 5:
+            raise ending
+
+    with pytest.raises(ending):
+        world.client.datasets.download(DATASET, tmp_path / "ended", max_workers=2, progress=end)
+    found = files(tmp_path / "ended")
+    assert 5 <= len(found) < whole.total_attempted
+    assert found.items() <= files(tmp_path / "whole").items()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_a_report_of_another_dataset_is_refused(world: World, tmp_path: Path) -> None:
