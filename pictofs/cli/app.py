@@ -33,6 +33,7 @@ COMMANDS = {
     "whoami": "whoami",
     "demo": "demo",
     "emulator": "emulating",
+    "upgrade": "upgrading",
 }
 
 

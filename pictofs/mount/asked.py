@@ -68,7 +68,7 @@ def find(path: str, environ: Mapping[str, str]) -> Place:
     real = os.path.realpath(path)
     below = mountinfo.containing(real)
     known = None
-    if below is not None and below.kind == mountinfo.TYPE:
+    if below is not None and below.ours:
         known = record.of_mountpoint(places.run_dir(environ, os.getuid()), below.mountpoint)
     if known is None:
         raise NotMounted(f"{path} is on no mount of yours; `pictofs status` lists them")
@@ -109,6 +109,20 @@ def _walk(tree: Tree, parts: tuple[str, ...], *, nearest: bool) -> int:
 
 
 def _exchange(mount: Record, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Ask, also between the start of a fetching process and the moment when the mount attaches to it:
+    until then it knows nothing of what the mount serves.
+    """
+    deadline_s = time.monotonic() + PAUSE_S
+    while True:
+        try:
+            return _exchange_once(mount, verb, arguments)
+        except Refused as error:
+            if error.exit_code != UsageError.exit_code or time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.1)
+
+
+def _exchange_once(mount: Record, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
     client = Client(os.path.join(mount.cache_dir, "fetch.sock"))
     try:
         _connect(client)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,8 +58,13 @@ def join(plan: Plan, reader: CatalogReader, attached: Attached, client: Client, 
     return Vfs(tree, client, plan.settings, time.monotonic, facts=facts)
 
 
-def driver(vfs: Vfs, plan: Plan, served: Served | None) -> Driver:
-    """The driver for what the supervisor has handed over; without anything, the one that mounts by itself."""
+def driver(
+    vfs: Vfs, plan: Plan, served: Served | None, told: Callable[[], None] = lambda: None
+) -> Driver:
+    """The driver for what the supervisor has handed over; without anything, the one that mounts by itself.
+
+    `told()` is called after the kernel has been told that names lead elsewhere.
+    """
     if served is None:
         from pictofs.drivers.fusepy import FusepyDriver
 
@@ -66,5 +72,6 @@ def driver(vfs: Vfs, plan: Plan, served: Served | None) -> Driver:
     from pictofs.drivers.kernel import KernelDriver
 
     return KernelDriver(
-        vfs, plan.settings, served.fd, served.negotiated, resend=served.resend, shared=served.shared
-    )
+        vfs, plan.settings, served.fd, served.negotiated,
+        resend=served.resend, shared=served.shared, told=told,
+    )  # fmt: skip

@@ -1,10 +1,11 @@
 """The line between supervisor and serving process: one JSON object a line, a descriptor with some.
 
 serving → supervisor                                     supervisor → serving
-attached {organizations, notes, fetching}                link         a fetching process answers: connect
+attached {organizations, notes, fetching, version}       link         a fetching process answers: connect
 failed {error, exit_code}   it cannot be served          serve + fd   the kernel's descriptor, negotiated
 ready {io}                  the mount answers
 link_lost                   the fetching process is away
+changed                     names lead elsewhere, and the kernel has been told
 gone                        the kernel has unmounted
 """
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pictofs.drivers.kernel import handshake, mounting
 from pictofs.drivers.kernel.handshake import Negotiated
-from pictofs.drivers.kernel.shared import Shared
+from pictofs.drivers.kernel.shared import BUSY_SINCE, Shared
 from pictofs.errors import PictofsError
 from pictofs.mount.plan import Plan
 
@@ -43,12 +43,12 @@ class KernelMount:
         if self.negotiated is not None:
             return
         settings = plan.settings
-        fd = mounting.mount(plan.mountpoint, source=settings.source, allow_other=settings.allow_other)
+        fd = mounting.mount(plan.beneath, source=settings.source, allow_other=settings.allow_other)
         try:
             self.negotiated = handshake.negotiate(fd, io=settings.io, cache_dir=settings.cache_dir)
         except BaseException:
             os.close(fd)
-            _take_back(plan.mountpoint)
+            _take_back(plan.beneath)
             raise
         self.fd = fd
 
@@ -62,10 +62,34 @@ class KernelMount:
         """Lines for the person who mounts."""
         return [self.negotiated.note] if self.negotiated is not None and self.negotiated.note else []
 
+    @property
+    def resends(self) -> bool:
+        """Whether the kernel asks a successor again what it had asked (Linux 6.9)."""
+        return self.negotiated is None or self.negotiated.resend
+
+    def held(self) -> tuple[int, int, str]:
+        """What `adopt` takes."""
+        assert self.negotiated is not None, "mounted first"
+        return self.fd, self.shared.fd, self.negotiated.to_json()
+
+    def adopt(self, fd: int, shared: int, negotiated: str) -> None:
+        """Take over the mount of a former program of this process."""
+        self.shared.close()
+        self.fd, self.shared, self.negotiated = fd, Shared(shared), Negotiated.from_json(negotiated)
+        self._hand_overs = 1
+
+    def forsake(self) -> None:
+        """The mount is given up for a new one: what was asked of it fails."""
+        self.let_go()
+        self.negotiated, self._hand_overs = None, 0
+        self.shared.close()
+        self.shared = Shared.create()
+
     def state(self) -> dict[str, Any]:
         """What goes along with the descriptor, for `served`."""
         assert self.negotiated is not None, "mounted first"
         self._hand_overs += 1
+        self.shared.words[BUSY_SINCE] = 0  # its last writer may have ended in the middle of a request
         return {"negotiated": self.negotiated.to_json(), "resend": self._hand_overs > 1}
 
     def served(self, word: dict[str, Any]) -> Served:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,12 +32,40 @@ class Outcome:
     exit_code: int = 1
 
 
+class _Adopted:
+    """A child that a former program of this process started."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        deadline_s = time.monotonic() + (timeout or float("inf"))
+        while (code := self.poll()) is None:
+            if time.monotonic() > deadline_s:
+                raise subprocess.TimeoutExpired("pictofs.mirror", timeout or 0.0)
+            time.sleep(0.01)
+        return code
+
+    def terminate(self) -> None:
+        os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+
 class FetchingProcess:
     """At most one child at a time."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: subprocess.Popen[bytes] | _Adopted | None = None
         self.ready_fd = -1
 
     @property
@@ -57,6 +87,10 @@ class FetchingProcess:
         finally:
             os.close(lock)
         return False
+
+    def adopt(self, pid: int) -> None:
+        """Take over a child of a former program of this process."""
+        self._child = _Adopted(pid)
 
     def start(self) -> None:
         """Start the child; `ready_fd` becomes readable when `outcome` can tell how it went."""
@@ -136,6 +170,7 @@ class FetchingProcess:
             "--eviction": settings.eviction,
             "--jobs": settings.jobs,
             "--bandwidth": settings.bandwidth_bytes_s,
+            "--max-fetch": settings.max_fetch_bytes_day,
             "--log-level": settings.log_level,
             "--log-format": settings.log_format,
         }

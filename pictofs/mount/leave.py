@@ -25,7 +25,7 @@ def leave(path: str, environ: Mapping[str, str], *, lazy: bool = False) -> None:
     where = mountpoint.absolute(path)
     known = record.of_mountpoint(places.run_dir(environ, os.getuid()), where)
     above = mountinfo.at(where)
-    mounted = above is not None and above.kind == mountinfo.TYPE
+    mounted = above is not None and above.ours
     if not mounted and known is None:
         raise NotMounted(f"{path}: nothing of pictofs is mounted there; `pictofs status` lists what is")
     if known is not None and (lazy or not mounted):

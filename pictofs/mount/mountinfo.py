@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TYPE = "fuse.pictofs"
+BENEATH = ".beneath"  # how the folder ends that a mount with overlay= has had its FUSE below
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """One line of mountinfo. `device` is `major:minor`."""
+    """One line of mountinfo. `device` is `major:minor`, `options` are the mount's, `layers` what the file
+    system says of itself.
+    """
 
     mount_id: int
     device: str
@@ -21,6 +24,15 @@ class Mounted:
     kind: str
     source: str
     options: str
+    layers: str = ""
+
+    @property
+    def ours(self) -> bool:
+        """Whether this is a mount of pictofs, with or without an overlay above it."""
+        if self.kind == "overlay":
+            lower = next((o for o in self.layers.split(",") if o.startswith("lowerdir=")), "")
+            return lower.endswith(BENEATH) and ":" not in lower
+        return self.kind == TYPE
 
 
 def parse(text: bytes) -> list[Mounted]:
@@ -40,6 +52,7 @@ def parse(text: bytes) -> list[Mounted]:
                 _plain(tail[0]),
                 _plain(tail[1]),
                 head[5].decode(),
+                _plain(tail[2]) if len(tail) > 2 else "",
             )
         )
     return found
@@ -64,7 +77,7 @@ def at(mountpoint: str) -> Mounted | None:
 
 def ours() -> list[Mounted]:
     """Every mount of pictofs, also of other users."""
-    return [m for m in table() if m.kind == TYPE]
+    return [m for m in table() if m.ours]
 
 
 def containing(path: str) -> Mounted | None:

@@ -5,6 +5,7 @@ Nothing here looks into a mounted pictofs: a process that serves a mount and sta
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import subprocess
@@ -15,7 +16,10 @@ from pathlib import Path
 from pictofs.errors import MountpointUnusable, NotMounted
 from pictofs.mount import mountinfo
 
+_log = logging.getLogger(__name__)
+
 _UNMOUNT_LIMIT_S = 30.0
+_CONTROL = ".pictofs/status.json"  # its size is asked for at every look
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,8 @@ def check(path: str) -> str:
 
     mountpoint = absolute(path)
     above = mountinfo.at(mountpoint)
-    if above is not None and above.kind == mountinfo.TYPE:
-        if not mounting.dead(mountpoint):
+    if above is not None and above.ours:
+        if not mounting.dead(mountpoint, "" if above.kind == mountinfo.TYPE else _CONTROL):
             raise MountpointUnusable(f"{path} is mounted by pictofs already; `pictofs umount {path}` first")
         unmount(mountpoint, lazy=True)
     try:
@@ -98,9 +102,29 @@ def unmount(mountpoint: str, *, lazy: bool = False) -> None:
             _unmount_elsewhere(mountpoint, lazy)
     except NotMounted as error:
         above = mountinfo.at(mountpoint)
-        if above is not None and above.kind == mountinfo.TYPE and "busy" in str(error).lower():
+        if above is not None and above.ours and "busy" in str(error).lower():
             raise Busy(str(error)) from error
         raise
+
+
+def is_ours(mountpoint: str) -> bool:
+    """Whether a mount of pictofs lies on top there."""
+    if sys.platform != "linux":
+        return os.path.ismount(mountpoint)
+    above = mountinfo.at(mountpoint)
+    return above is not None and above.ours
+
+
+def let_go(mountpoint: str, *, lazy: bool) -> bool:
+    """Unmount; whether it is unmounted. Anything but a busy mount that was not asked to vanish is logged."""
+    try:
+        unmount(mountpoint, lazy=lazy)
+    except Busy:
+        return False
+    except NotMounted as error:
+        _log.warning("%s", error)
+        return False
+    return True
 
 
 def _unmount_elsewhere(mountpoint: str, lazy: bool) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pictofs.config import Settings
-from pictofs.mount import configuration, keys, logs, mountpoint, places
+from pictofs.mount import configuration, keys, logs, mountinfo, mountpoint, overlay, places
 from pictofs.mount.configuration import Configured
 
 
@@ -29,6 +29,13 @@ class Plan:
         """Where the fetching process of the cache directory listens."""
         return os.path.join(self.settings.cache_dir, "fetch.sock")
 
+    @property
+    def beneath(self) -> str:
+        """Where FUSE is mounted: at the mountpoint, or where the overlay above takes it from."""
+        if self.settings.overlay is None:
+            return self.mountpoint
+        return str(self.run_dir / (places.name_of(self.mountpoint) + mountinfo.BENEATH))
+
 
 def prepare(configured: Configured, folder: str, environ: Mapping[str, str], *, foreground: bool) -> Plan:
     """Check everything that can be told without the network and without /dev/fuse, the cheapest first.
@@ -39,6 +46,8 @@ def prepare(configured: Configured, folder: str, environ: Mapping[str, str], *, 
     where = mountpoint.check(folder)
     api_keys = tuple(keys.read(profile, environ) for profile in settings.profiles)
     places.check_cache_dir(Path(settings.cache_dir), where)
+    if settings.overlay is not None:
+        overlay.prepare(settings, where)
     log = logs.place(settings, where, environ, foreground=foreground)
     logs.prepare(log)
     return Plan(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ class Record:
     serving: int = 0
     fetching: int = 0
     restarts: int = 0
-    ready: bool = False
+    upgrades: int = 0
+    ready: bool = False  # the present serving process answers
     organizations: tuple[tuple[int, str], ...] = ()  # (the catalog's pk, the setting), account by account
 
     def alive(self) -> bool:
@@ -83,6 +84,15 @@ class RecordFile:
                 return
             os.close(lock)
 
+    @property
+    def lock(self) -> int:
+        """The descriptor that holds the claim."""
+        return self._lock
+
+    def adopt(self, lock: int) -> None:
+        """Instead of `claim`: the claim of a former program of this process."""
+        self._lock = lock
+
     def write(self, record: Record) -> None:
         """Publish the record, by rename."""
         draft = self.path.with_suffix(".new")
@@ -117,7 +127,8 @@ def load(path: Path) -> Record | None:
         if document.pop("schema") != SCHEMA:
             return None
         document["organizations"] = tuple((int(pk), str(name)) for pk, name in document["organizations"])
-        return Record(**document)
+        # A later version may say more.
+        return Record(**{f.name: document[f.name] for f in fields(Record) if f.name in document})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -13,7 +13,8 @@ import os
 import signal
 import sys
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from pictofs import __version__
 from pictofs.catalog import CatalogReader
@@ -21,7 +22,7 @@ from pictofs.drivers import Driver
 from pictofs.errors import PictofsError, Unreachable, UsageError
 from pictofs.link import Client, LinkLost
 from pictofs.link.messages import PROTOCOL, Account, Attach, Attached, Failed
-from pictofs.mount import assembly
+from pictofs.mount import assembly, logs, mountpoint
 from pictofs.mount.channel import Channel
 from pictofs.mount.descriptor import KernelMount
 from pictofs.mount.plan import Plan
@@ -45,6 +46,25 @@ class _SupervisorGone(Exception):
     """The other end of the line is closed."""
 
 
+def become(
+    plan: Plan,
+    channel: Channel,
+    kernel: KernelMount | None,
+    facts: assembly.Facts,
+    let_go: Callable[[], None],
+) -> NoReturn:
+    """In a fork of the supervisor: let go of what is the supervisor's, and be the serving process."""
+    code = 1
+    try:
+        let_go()
+        logs.configure(plan.settings, "serving", plan.log)
+        code = run(plan, channel, kernel, facts)
+    except Exception:  # noqa: BLE001 - the outermost frame of a forked process
+        _log.critical("the serving process failed", exc_info=True)
+    finally:
+        os._exit(code)
+
+
 def run(plan: Plan, channel: Channel, kernel: KernelMount | None, facts: assembly.Facts) -> int:
     """Serve until unmounted; the exit code. Word of success and failure goes through `channel`."""
     _prepare_signals(plan.log)
@@ -58,18 +78,19 @@ def run(plan: Plan, channel: Channel, kernel: KernelMount | None, facts: assembl
             organizations=attached.organizations,
             notes=attached.notes,
             fetching=attached.pid,
+            version=attached.version,
         )
         served = kernel.served(_await(channel, "serve", facts)) if kernel is not None else None
         if served is not None:
             facts.io = served.negotiated.io
         vfs = assembly.join(plan, reader, attached, client, facts)
         vfs.on_link_lost = lambda: channel.send("link_lost")
-        driver = assembly.driver(vfs, plan, served)
+        driver = assembly.driver(vfs, plan, served, told=lambda: channel.send("changed"))
         listener = threading.Thread(
             target=_listen, args=(plan, channel, driver, vfs, facts), name="supervisor", daemon=True
         )
         listener.start()
-        driver.serve(plan.mountpoint, lambda: channel.send("ready", io=facts.io))
+        driver.serve(plan.beneath, lambda: channel.send("ready", io=facts.io))
     except PictofsError as error:
         channel.send("failed", error=str(error), exit_code=error.exit_code)
         return 1
@@ -167,6 +188,8 @@ def _listen(plan: Plan, channel: Channel, driver: Driver, vfs: Vfs, facts: assem
             # With the supervisor nobody is left who could end this mount in order.
             _log.error("the supervisor has ended; unmounting")
             driver.stop()
+            if plan.settings.overlay is not None:
+                mountpoint.let_go(plan.mountpoint, lazy=True)
             return
         for word in words:
             facts.restarts = word.get("restarts", facts.restarts)

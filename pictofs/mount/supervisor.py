@@ -7,7 +7,8 @@ It is single-threaded, waits for events and decides; what it decides about is sm
 
 A fetching process is looked for when the serving process has none: held by another mount it is used, else
 started. A serving process that dies is replaced: with the kernel driver on the same descriptor, which the
-kernel then asks again; with fusepy by a lazy unmount and a new mount.
+kernel then asks again; with fusepy, and before Linux 6.9, by a lazy unmount and a new mount. An upgrade is
+the same, with a program that takes this one's place (`handover`).
 """
 
 from __future__ import annotations
@@ -15,60 +16,74 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 from pictofs import __version__, drivers
-from pictofs.errors import NotMounted, PictofsError
-from pictofs.mount import assembly, logs, mountinfo, record, serving
+from pictofs.errors import PictofsError
+from pictofs.mount import handover, mountpoint, record, upgrade, watch
 from pictofs.mount.background import Failed
-from pictofs.mount.channel import Channel
-from pictofs.mount.deaths import Deaths, how
+from pictofs.mount.deaths import Deaths
 from pictofs.mount.descriptor import KernelMount
 from pictofs.mount.events import Events
-from pictofs.mount.fetching import FetchingProcess
-from pictofs.mount.mountpoint import Busy, unmount
+from pictofs.mount.fetching import Outcome
+from pictofs.mount.handover import Before
 from pictofs.mount.notify import notify
+from pictofs.mount.overlay import Overlay
 from pictofs.mount.plan import Plan
+from pictofs.mount.server import Server
+from pictofs.mount.supply import Supply
 
 _log = logging.getLogger(__name__)
 
 BUSY_LIMIT_S = 2.0  # how long a stop waits for readers to leave before it unmounts lazily
 DRAIN_LIMIT_S = 5.0  # and how long readers that are inside may go on after that
 END_LIMIT_S = 3.0  # a process that was asked to end
-SILENCE_LIMIT_S = 30.0  # a serving loop at one request for so long hangs
-WATCH_S = 5.0  # how often that is looked at
 
 
 class Supervisor:
     """One mount from its claim to its end. `run` returns the exit code.
 
     `ready(notes)` is called once, when the mount answers; `let_go()` in every forked child, for what the
-    caller holds that a child must not.
+    caller holds that a child must not. `before`: a former program of this process, whose mount goes on.
+    A serving loop that is silent for `silence_limit_s` hangs.
     """
 
     def __init__(
-        self, plan: Plan, ready: Callable[[list[str]], None], let_go: Callable[[], None] = lambda: None
+        self,
+        plan: Plan,
+        ready: Callable[[list[str]], None],
+        let_go: Callable[[], None] = lambda: None,
+        *,
+        before: Before | None = None,
+        silence_limit_s: float = watch.LIMIT_S,
     ) -> None:
         self._plan = plan
         self._ready = ready
         self._let_go = let_go
         self._events = Events()
-        self._fetching = FetchingProcess(plan)
+        self._supply = Supply(
+            plan, self._events,
+            found=self._tell_link, failed=self._fetching_failed, died=self._fetching_ended,
+        )  # fmt: skip
         self._file = record.RecordFile(plan.run_dir, plan.mountpoint)
-        self._driver = drivers.choose(plan.settings)
+        self._before = before
+        self._driver = drivers.choose(plan.settings) if before is None else before.driver
         self._kernel = KernelMount() if self._driver == "kernel" else None
-        self._channel: Channel | None = None
-        self._serving_pid = 0
-        self._serving_since = 0.0
+        self._server = Server(
+            plan, self._events, self._driver, self._kernel, silence_limit_s=silence_limit_s,
+            let_go=self._apart, heard=self._heard, ended=self._serving_ended,
+        )  # fmt: skip
+        self._overlay: Overlay | None = None
+        if plan.settings.overlay is not None:
+            self._overlay = Overlay(plan.settings, plan.mountpoint, plan.beneath, self._events)
         self._deaths = {"serving": Deaths(), "fetching": Deaths()}
-        self._fetching_since = 0.0
         self._io = plan.settings.io
-        self._restarts = 0
-        self._attached: dict[str, Any] | None = None
-        self._up = False  # it was ready once
+        self._restarts = before.restarts if before is not None else 0
+        self._upgrades = before.upgrades + 1 if before is not None else 0
+        self._attached: dict[str, Any] = before.attached if before is not None else {}
+        self._up = before is not None  # it was ready once
         self._answers = False  # and the present serving process is
         self._stopping = False
         self._code = 0
@@ -76,7 +91,10 @@ class Supervisor:
 
     def run(self) -> int:
         """Mount, stay until unmounted, leave nothing behind. Failed when it never came up."""
-        self._file.claim()
+        if self._before is None:
+            self._file.claim()
+        else:
+            self._file.adopt(self._before.lock)
         try:
             self._events.on_signals(
                 {
@@ -84,8 +102,12 @@ class Supervisor:
                     signal.SIGINT: lambda: self._stop("SIGINT", 130),
                     signal.SIGCHLD: self._reap,
                     signal.SIGHUP: lambda: None,
+                    signal.SIGUSR2: self._upgrade,
                 }
             )
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, handover.SIGNALS)
+            if self._before is not None:
+                self._take_over(self._before)
             self._write_record()
             self._start_serving()
             self._find_fetching()
@@ -101,45 +123,16 @@ class Supervisor:
     def _start_serving(self) -> None:
         if self._stopping:
             return
-        ours, theirs = Channel.pair()
-        pid = os.fork()
-        if pid == 0:
-            self._become_serving(ours, theirs)
-        theirs.close()
-        self._channel, self._serving_pid, self._serving_since = ours, pid, time.monotonic()
         self._answers = False
-        self._events.on_readable(ours.fileno(), self._hear)
+        self._server.start(self._restarts)
         self._write_record()
 
-    def _become_serving(self, ours: Channel, theirs: Channel) -> None:
-        code = 1
-        try:
-            supervisor = os.getppid()
-            self._events.close(forked=True)
-            self._file.release()
-            self._fetching.let_go()
-            self._let_go()
-            ours.close()
-            if self._kernel is not None:
-                self._kernel.let_go()
-            logs.configure(self._plan.settings, "serving", self._plan.log)
-            facts = assembly.Facts(
-                self._plan, self._driver, self._plan.settings.io, supervisor, restarts=self._restarts
-            )
-            code = serving.run(self._plan, theirs, self._kernel, facts)
-        except Exception:  # noqa: BLE001 - the outermost frame of a forked process
-            _log.critical("the serving process failed", exc_info=True)
-        finally:
-            os._exit(code)
-
-    def _hear(self) -> None:
-        assert self._channel is not None
-        words = self._channel.receive()
-        if words is None:
-            self._hang_up()
-            return
-        for word in words:
-            self._heard(word)
+    def _apart(self) -> None:
+        """In the serving process."""
+        self._events.close(forked=True)
+        self._file.release()
+        self._supply.let_go()
+        self._let_go()
 
     def _heard(self, word: dict[str, Any]) -> None:
         said = word["say"]
@@ -151,6 +144,8 @@ class Supervisor:
             self._on_ready(word)
         elif said == "link_lost":
             self._find_fetching()
+        elif said == "changed" and self._overlay is not None:
+            self._overlay.changed()
         elif said == "gone":
             self._stop("unmounted", 0)
 
@@ -160,32 +155,18 @@ class Supervisor:
         if self._answers and not self._still_mounted():
             self._stop("unmounted", 0)
 
-    def _watch(self) -> None:
-        """A serving loop that has been at one request for too long hangs: its stacks are dumped, it is
-        replaced.
-        """
-        if self._kernel is None or self._stopping:
-            return
-        if self._serving_pid and self._kernel.shared.silent_s() > SILENCE_LIMIT_S:
-            _log.error("the serving process has been silent for %.0f s and is replaced", SILENCE_LIMIT_S)
-            self._kill_serving(signal.SIGUSR1)
-            self._events.after("kill", 0.5, lambda: self._kill_serving(signal.SIGKILL))
-        self._events.after("watch", WATCH_S, self._watch)
-
-    def _kill_serving(self, number: int) -> None:
-        if self._serving_pid:
-            os.kill(self._serving_pid, number)
-
     def _on_attached(self, word: dict[str, Any]) -> None:
         self._attached = word
         if self._kernel is not None:
             try:
+                if self._overlay is not None and self._kernel.negotiated is None:
+                    self._overlay.make_room()
                 self._kernel.mount(self._plan)
             except PictofsError as error:
                 self._fail(str(error), error.exit_code)
                 return
-            assert self._channel is not None
-            self._channel.send("serve", fd=self._kernel.fd, **self._kernel.state())
+            self._server.dismiss()
+            self._server.say("serve", fd=self._kernel.fd, **self._kernel.state())
         self._write_record()
 
     def _on_failed(self, word: dict[str, Any]) -> None:
@@ -195,40 +176,53 @@ class Supervisor:
             self._fail(word["error"], word["exit_code"])
 
     def _on_ready(self, word: dict[str, Any]) -> None:
-        first, self._up, self._answers, self._io = not self._up, True, True, word["io"]
-        self._write_record()
-        if first:
-            _log.info("%s is mounted", self._plan.mountpoint)
-            self._events.on_mounts_changed(self._mounts_changed)
-            self._ready(
-                [*(self._attached or {}).get("notes", []), *(self._kernel.notes if self._kernel else [])]
-            )
-            self._watch()
-            notify(f"READY=1\nMAINPID={os.getpid()}\nSTATUS=serving {self._plan.mountpoint}")
+        self._io = word["io"]
+        if self._overlay is None or self._overlay.mounted:
+            self._answering(None)
         else:
-            _log.warning("serving again after %d restarts", self._restarts)
+            self._overlay.mount(self._answering)
 
-    def _serving_ended(self, status: int) -> None:
-        lived_s = time.monotonic() - self._serving_since
-        self._serving_pid, self._answers = 0, False
-        self._hang_up()
+    def _answering(self, error: PictofsError | None) -> None:
+        if error is not None:
+            self._fail(str(error), error.exit_code)
+            return
+        first, self._up, self._answers = not self._up, True, True
+        self._write_record()
+        self._server.watch()
+        if not first:
+            _log.warning("serving again, after %d restarts", self._restarts)
+            return
+        _log.info("%s is mounted", self._plan.mountpoint)
+        self._events.on_mounts_changed(self._mounts_changed)
+        self._ready([*self._attached.get("notes", []), *(self._kernel.notes if self._kernel else [])])
+        notify(f"READY=1\nMAINPID={os.getpid()}\nSTATUS=serving {self._plan.mountpoint}")
+
+    def _serving_ended(self, how_it_ended: str, in_order: bool, lived_s: float) -> None:
+        self._answers = False
         self._events.cancel(("kill",))
         if self._stopping:
             self._finish_if_done()
             return
         if not self._up:
-            self._fail(f"the serving process ended ({how(status)}); see the log", 1)
+            self._fail(f"the serving process ended ({how_it_ended}); see the log", 1)
             return
-        if self._driver != "fusepy" and not self._still_mounted():
+        if in_order if self._driver == "fusepy" else not self._still_mounted():
             self._stop("unmounted", 0)
             return
-        if self._driver == "fusepy" and os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
-            self._stop("unmounted", 0)
-            return
-        _log.error("the serving process ended (%s) and is replaced", how(status))
-        if self._driver == "fusepy" and self._still_mounted():
-            self._unmount(lazy=True)
+        _log.error("the serving process ended (%s) and is replaced", how_it_ended)
+        if self._kernel is None or not self._kernel.resends:
+            self._mount_anew()
         self._again("serving", lived_s, self._replace_serving)
+
+    def _mount_anew(self) -> None:
+        """What the kernel has asked it will not ask again: that fails, and so do the files that are open."""
+        _log.warning("no hand-over here (it takes driver=kernel, Linux 6.9): unmounting and mounting anew")
+        if self._still_mounted():
+            mountpoint.let_go(self._plan.mountpoint, lazy=True)
+        if self._kernel is not None:
+            self._kernel.forsake()
+        if self._overlay is not None:
+            self._overlay.mounted = False
 
     def _replace_serving(self) -> None:
         self._start_serving()
@@ -247,45 +241,65 @@ class Supervisor:
 
     def _find_fetching(self) -> None:
         """See that some process fetches, then tell the serving process to connect."""
-        if self._stopping or self._fetching.ready_fd >= 0:
-            return
-        if self._fetching.pid or self._fetching.held():
-            self._tell_link()
-            return
-        self._fetching.start()
-        self._fetching_since = time.monotonic()
-        self._events.on_readable(self._fetching.ready_fd, self._fetching_told)
+        if not self._stopping:
+            self._supply.seek()
 
-    def _fetching_told(self) -> None:
-        self._events.forget(self._fetching.ready_fd)
-        outcome = self._fetching.outcome()
-        if outcome.answers:
-            self._write_record()
-            self._tell_link()
-        elif not self._up:
+    def _tell_link(self) -> None:
+        self._write_record()
+        self._server.say("link", restarts=self._restarts)
+
+    def _fetching_failed(self, outcome: Outcome) -> None:
+        if not self._up:
             self._fail(outcome.error, outcome.exit_code)
         else:
             _log.error("%s", outcome.error)  # its end is reaped, and it is tried again
 
-    def _tell_link(self) -> None:
-        if self._channel is not None:
-            self._channel.send("link", restarts=self._restarts)
-
-    def _fetching_ended(self) -> None:
-        if self._stopping:
-            return
-        _log.warning("the fetching process ended and is replaced")
-        self._again("fetching", time.monotonic() - self._fetching_since, self._find_fetching)
-
-    # The end
+    def _fetching_ended(self, lived_s: float) -> None:
+        if not self._stopping:
+            _log.warning("the fetching process ended and is replaced")
+            self._again("fetching", lived_s, self._find_fetching)
 
     def _reap(self) -> None:
-        if self._fetching.ended():
-            self._fetching_ended()
-        if self._serving_pid:
-            pid, status = os.waitpid(self._serving_pid, os.WNOHANG)
-            if pid:
-                self._serving_ended(status)
+        self._supply.reap()
+        self._server.reap()
+
+    # Another program in our place
+
+    def _upgrade(self) -> None:
+        if self._stopping:
+            return
+        if not self._answers or self._supply.starting:
+            self._events.after("upgrade", 0.1, self._upgrade)  # in between there is nothing to hand over
+            return
+        program = upgrade.wanted(self._plan.run_dir, self._plan.mountpoint)
+        if program is None:
+            return
+        before = Before(
+            self._plan, self._driver, self._io, self._restarts, self._upgrades, self._file.lock,
+            *self._server.holds(), self._supply.pid, attached=self._attached,
+        )  # fmt: skip
+        if self._kernel is not None:
+            before = before.holding(*self._kernel.held())
+        if self._overlay is not None:
+            self._overlay.settle()
+        try:
+            handover.execute(before, program.python, program.pythonpath)
+        except OSError as error:
+            _log.error("%s cannot be executed (%s); this program goes on", program.python, error.strerror)
+
+    def _take_over(self, before: Before) -> None:
+        self._supply.take_over(before)
+        self._server.succeed(before)
+        if self._overlay is not None:
+            self._overlay.mounted = True
+        if self._kernel is not None:
+            self._kernel.adopt(before.fuse, before.shared, before.negotiated)
+        if self._kernel is None or not self._kernel.resends:
+            self._server.dismiss()
+            self._mount_anew()
+        self._events.on_mounts_changed(self._mounts_changed)
+
+    # The end
 
     def _fail(self, message: str, exit_code: int) -> None:
         if self._failure is None:
@@ -298,70 +312,50 @@ class Supervisor:
         self._stopping, self._code = True, code
         _log.info("stopping: %s", why)
         notify("STOPPING=1")
-        self._events.cancel(("serving", "fetching", "kill"))
+        self._events.cancel(("serving", "fetching", "kill", "upgrade"))
+        self._server.unwatch()
         self._leave(time.monotonic() + BUSY_LIMIT_S)
 
     def _leave(self, patience: float) -> None:
         """Unmount; readers inside are waited for until `patience`, then it vanishes from under their path."""
         if self._still_mounted():
             lazy = time.monotonic() >= patience
-            if not self._unmount(lazy=lazy) and not lazy:
+            if not mountpoint.let_go(self._plan.mountpoint, lazy=lazy) and not lazy:
                 self._events.after("leave", 0.05, lambda: self._leave(patience))
                 return
             drain_s = DRAIN_LIMIT_S if lazy else END_LIMIT_S
         else:
-            drain_s = END_LIMIT_S if self._up and self._serving_pid else 0.0
+            drain_s = END_LIMIT_S if self._up and self._server.pid else 0.0
         # Once unmounted and unused, the kernel tells the serving process, which ends by itself.
-        self._events.after("term", drain_s, lambda: self._kill_serving(signal.SIGTERM))
-        self._events.after("kill", drain_s + END_LIMIT_S, lambda: self._kill_serving(signal.SIGKILL))
+        self._events.after("term", drain_s, lambda: self._server.kill(signal.SIGTERM))
+        self._events.after("kill", drain_s + END_LIMIT_S, lambda: self._server.kill(signal.SIGKILL))
         self._finish_if_done()
 
     def _finish_if_done(self) -> None:
-        if not self._serving_pid:
+        if not self._server.pid:
             self._events.finish()
 
     def _end(self) -> None:
         """Take everything back, whatever happened."""
-        if self._serving_pid:
-            self._kill_serving(signal.SIGKILL)
-            os.waitpid(self._serving_pid, 0)
-            self._serving_pid = 0
+        self._server.end(END_LIMIT_S)
         if self._kernel is not None:
             self._kernel.close()
         if self._still_mounted():
-            self._unmount(lazy=True)
-        self._fetching.stop(END_LIMIT_S)
-        self._hang_up()
+            mountpoint.let_go(self._plan.mountpoint, lazy=True)
+        if self._overlay is not None:
+            self._overlay.close()
+        self._supply.stop(END_LIMIT_S)
         self._events.close()
         self._file.withdraw()
         _log.info("%s is unmounted", self._plan.mountpoint)
 
     def _still_mounted(self) -> bool:
-        if sys.platform != "linux":
-            return os.path.ismount(self._plan.mountpoint)
-        above = mountinfo.at(self._plan.mountpoint)
-        return above is not None and above.kind == mountinfo.TYPE
-
-    def _unmount(self, *, lazy: bool) -> bool:
-        try:
-            unmount(self._plan.mountpoint, lazy=lazy)
-        except Busy:
-            return False
-        except NotMounted as error:
-            _log.warning("%s", error)
-            return False
-        return True
+        return mountpoint.is_ours(self._plan.mountpoint)
 
     def _organizations(self) -> tuple[tuple[int, str], ...]:
-        attached = self._attached["organizations"] if self._attached is not None else ()
+        attached = self._attached.get("organizations", ())
         names = (profile.organization or "" for profile in self._plan.settings.profiles)
         return tuple(zip(attached, names, strict=False))
-
-    def _hang_up(self) -> None:
-        if self._channel is not None:
-            self._events.forget(self._channel.fileno())
-            self._channel.close()
-            self._channel = None
 
     def _write_record(self) -> None:
         self._file.write(
@@ -375,10 +369,11 @@ class Supervisor:
                 log=self._plan.log,
                 driver=self._driver,
                 io=self._io,
-                serving=self._serving_pid,
-                fetching=self._fetching.pid or int((self._attached or {}).get("fetching", 0)),
+                serving=self._server.pid,
+                fetching=self._supply.pid or int(self._attached.get("fetching", 0)),
                 restarts=self._restarts,
-                ready=self._up,
+                upgrades=self._upgrades,
+                ready=self._answers,
                 organizations=self._organizations(),
             )
         )

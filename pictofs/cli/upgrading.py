@@ -1,0 +1,21 @@
+"""`pictofs upgrade`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from pictofs.mount import upgrade as upgrading
+
+
+@click.command()
+@click.argument("mountpoint")
+def upgrade(mountpoint: str) -> int:
+    """Have a live mount go on as this version of the program.
+
+    Readers notice a pause. With driver=fusepy the mount is made anew, and files that are open fail.
+    """
+    former, present = upgrading.upgrade(mountpoint, os.environ)
+    click.echo(f"{mountpoint}: {former} → {present}")
+    return 0

@@ -1,0 +1,33 @@
+"""How often a process may die, and how soon it is started again: pure, but for the count."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+SETTLED_S = 10.0  # a process that lived so long did not die of its start
+BACKOFF_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
+LIMIT = 20  # deaths in a row, none of which settled: a minute and a half
+
+
+@dataclass(slots=True)
+class Deaths:
+    """The deaths of one kind of process, in a row."""
+
+    count: int = 0
+
+    def delay_s(self, lived_s: float) -> float | None:
+        """One more, after so long a life: when to start again, or None when it is no use any more."""
+        if lived_s > SETTLED_S:
+            self.count = 0
+        self.count += 1
+        if self.count > LIMIT:
+            return None
+        return BACKOFF_S[min(self.count - 1, len(BACKOFF_S) - 1)]
+
+
+def how(status: int) -> str:
+    """What waitpid's status says, for a person."""
+    if os.WIFSIGNALED(status):
+        return f"signal {os.WTERMSIG(status)}"
+    return f"exit code {os.waitstatus_to_exitcode(status)}"
