@@ -63,7 +63,7 @@ def test_c_is_listed_by_thousands() -> None:
     client, wire, _ = client_of(listing(rows(12_000)))
     assert ids(client) == [f"i-{n}" for n in range(12_000)]
     assert len(wire.asked) == 12
-    assert wire.asked[0].query == {"dataset": "d-1", "limit": "1000", "offset": "0"}
+    assert wire.asked[0].query == {"dataset": "d-1", "limit": "100", "offset": "0"}
 
 
 @pytest.mark.parametrize("cap", [1, 2, 300])
@@ -138,7 +138,7 @@ def test_filters_go_to_the_service_or_are_done_here() -> None:
     client.images.list(DATASET, split="val", filename="a", directory_path="/x", include_archived=True)
     assert wire.asked[0].query == {
         "dataset": "d-1",
-        "limit": "1000",
+        "limit": "100",
         "offset": "0",
         "directory_path": "/x",
         "split": "val",
