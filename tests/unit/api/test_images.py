@@ -63,7 +63,7 @@ def test_c_is_listed_by_thousands() -> None:
     client, wire, _ = client_of(listing(rows(12_000)))
     assert ids(client) == [f"i-{n}" for n in range(12_000)]
     assert len(wire.asked) == 12
-    assert wire.asked[0].query == {"dataset": "d-1", "limit": "100", "offset": "0"}
+    assert wire.asked[0].query == {"dataset": "d-1", "limit": "1000", "offset": "0"}
 
 
 @pytest.mark.parametrize("cap", [1, 2, 300])
