@@ -1,8 +1,9 @@
 """io=passthrough: OPEN answered with the file that holds the whole object, for the kernel to read.
 
-Only an object that lies in one file, whole, can be passed through. OPEN waits for objects of a size that is
-fetched in one piece; a larger one is passed through when it is there already, else read the ordinary way.
-Whatever the first OPEN of a node was answered, the following get the same until all are closed (`opens`).
+Only an object that lies in one file, whole, can be passed through: its first byte is asked for, and the file
+that holds it must be as long as the object. OPEN waits for objects of a size that is fetched in one piece; a
+larger one is passed through when it is there already, else read the ordinary way. Whatever the first OPEN of
+a node was answered, the following get the same until all are closed (`opens`).
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Passthrough:
             if not attr.size_bytes or (attr.size_bytes > AWAITED_BYTES and not self._vfs.ready(node)):
                 self._first(node, unique, None)
                 return
-            steps.at = self._vfs.read(node, 0, attr.size_bytes, partial(came, attr.size_bytes), fail, pid)
+            steps.at = self._vfs.read(node, 0, 1, partial(came, attr.size_bytes), fail, pid)
 
         def came(size_bytes: int, found: Bytes) -> None:
             self._first(node, unique, whole(found, size_bytes))
@@ -114,10 +115,8 @@ class Passthrough:
 
 
 def whole(found: Bytes, size_bytes: int) -> Piece | None:
-    """The one file that holds the object and nothing else, if that is how it lies here."""
+    """Where the first byte of an object lies, if that file holds the object and nothing else."""
     if len(found.pieces) != 1 or found.data:
         return None
     piece = found.pieces[0]
-    if piece.offset or piece.size_bytes != size_bytes or os.fstat(piece.fd).st_size != size_bytes:
-        return None
-    return piece
+    return None if piece.offset or os.fstat(piece.fd).st_size != size_bytes else piece
