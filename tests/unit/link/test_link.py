@@ -38,7 +38,7 @@ def test_requests_and_answers_pass_both_ways_and_receive_never_blocks(running: R
     client.send(Look(client.next_id(), 1))
     client.send(Look(client.next_id(), 2, True))
     assert received(client, 2) == [Done(1), Done(2)]
-    assert running.recorder.messages == [Look(1, 1), Look(2, 2, True)]
+    running.recorder.until(lambda: running.recorder.messages == [Look(1, 1), Look(2, 2, True)])
     assert running.recorder.peers[0].who == (os.getpid(), os.geteuid())
     client.close()
 
