@@ -21,7 +21,7 @@ import requests.utils
 import urllib3.exceptions
 from urllib3.connection import HTTPConnection
 
-CONNECTIONS = 8           # as many as threads call
+CONNECTIONS = 24          # as many as threads call
 CHUNK_BYTES = 64 << 10
 # A connection that a firewall forgot must not cost a whole timeout: unanswered data for so long ends it.
 DEAD_PEER_MS = 8_000

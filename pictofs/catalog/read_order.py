@@ -17,10 +17,10 @@ _HELD_MANY = f"SELECT DISTINCT node FROM block WHERE node IN ({_MARKS})"
 class OrderReads(ImageReads, Connected):
     """The listing order of a dataset, and rows by the handful."""
 
-    def walk(self, dataset: int, page: int = 1000) -> Iterator[list[int]]:
-        """The pks of a dataset's images in readdir's order: each directory's subdirectories, then its images.
+    def walk(self, dataset: int, page: int = 1000) -> Iterator[tuple[int, list[int]]]:
+        """(directory, pks of images) in readdir's order: each directory's subdirectories, then its images.
 
-        In pages of at most `page`; each page is a transaction of its own.
+        In pages of at most `page` images; each page is a transaction of its own.
         """
         root = self._row("SELECT root_directory FROM dataset WHERE pk = ?", (dataset,))
         waiting: list[tuple[int, bool]] = [(int(root[0]), False)] if root and root[0] else []
@@ -41,7 +41,7 @@ class OrderReads(ImageReads, Connected):
                     (directory, after, page),
                 )
                 if rows:
-                    yield [pk for pk, _ in rows]
+                    yield directory, [pk for pk, _ in rows]
                 if len(rows) < page:
                     break
                 after = rows[-1][1]

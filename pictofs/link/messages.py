@@ -69,6 +69,7 @@ class Want(msgspec.Struct, tag="want", array_like=True, frozen=True):
     """Make blocks `first` to `last` of `node` present in the store; answered `Done` or `Failed`.
 
     `lost` says that the path in the catalog was not there or of an earlier boot: look before trusting it.
+    `pid` is the reader's, for the access pattern; 0 where nobody knows.
     """
 
     id: int
@@ -77,6 +78,7 @@ class Want(msgspec.Struct, tag="want", array_like=True, frozen=True):
     last: int
     priority: int = Priority.DEMAND
     lost: bool = False
+    pid: int = 0
 
 
 class Read(msgspec.Struct, tag="read", array_like=True, frozen=True):

@@ -21,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--eviction", choices=POLICIES, default="epoch")
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--bandwidth", type=int, help="bytes a second")
+    parser.add_argument("--max-fetch", type=int, help="bytes a day")
     parser.add_argument("--idle", type=float, default=IDLE_S, help="seconds to outlive the last mount")
     parser.add_argument("--log-level", default="info")
     parser.add_argument("--log-format", default="text", choices=("text", "json"))
@@ -32,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         eviction=given.eviction,
         jobs=given.jobs,
         bandwidth_bytes_s=given.bandwidth,
+        max_fetch_bytes_day=given.max_fetch,
     )
     return process.run(
         given.cache_dir,

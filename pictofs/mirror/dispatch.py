@@ -88,7 +88,9 @@ class Dispatch:
         fetcher: Fetcher,
         control: Control,
         troubles: Troubles,
-        read: Callable[[Read], None],
+        read: Callable[[Membership, Read], None],
+        missed: Callable[[Membership, int, int], None],
+        looked: Callable[[Membership, int], None],
         idle: Callable[[bool], None],
         drain: Callable[[], None],
         *,
@@ -101,6 +103,8 @@ class Dispatch:
         self._control = control
         self._troubles = troubles
         self._read = read
+        self._missed = missed
+        self._looked = looked
         self._idle = idle
         self._drain = drain
         self._clock = clock
@@ -123,8 +127,9 @@ class Dispatch:
             case Want():
                 self._want(mount, message)
             case Read():
-                if mount.attached:
-                    self._read(message)
+                member = mount.members.get(organization(self._reader, message.node, self._organizations))
+                if member is not None:
+                    self._read(member, message)
             case Cancel():
                 self._cancel(mount, message.id)
             case Ask():
@@ -239,6 +244,8 @@ class Dispatch:
             node = message.node
             if node == ROOT_NODE:
                 node = node_id(member.organization, Kind.ORGANIZATION)
+            if len(members) == 1 and not message.force:
+                self._looked(member, node)
             try:
                 await self._looks.look(member, node, force=message.force, moved=moved)
             except PictofsError as error:
@@ -267,6 +274,8 @@ class Dispatch:
                 self._fail(mount, message.id, error)
 
         wait.claim = self._fetcher.want(member, message, ended, lambda: self._moved(mount, message.id))
+        if wait.claim is not None:
+            self._missed(member, message.node, message.pid)
 
     async def _ask(self, mount: Mount, message: Ask) -> None:
         members = list(mount.members.values()) or list(self._everybody())

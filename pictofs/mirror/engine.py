@@ -12,29 +12,37 @@ from pictofs.api import Client
 from pictofs.catalog import Catalog, CatalogReader
 from pictofs.catalog.connected import MARK
 from pictofs.catalog.model import BlockRow, Change, Kind, block_bytes, node_kind
+from pictofs.errors import PictofsError, TransferError
 from pictofs.link import Server
 from pictofs.link.messages import Account, Read
 from pictofs.mirror import directory
 from pictofs.mirror.access import Access, Membership
+from pictofs.mirror.allowance import Allowance
 from pictofs.mirror.annotations import Annotations
 from pictofs.mirror.attach import Register
+from pictofs.mirror.bodies import Bodies
 from pictofs.mirror.calls import Calls
 from pictofs.mirror.control import Control
+from pictofs.mirror.convoy import Convoy, Landed
 from pictofs.mirror.dispatch import Dispatch
 from pictofs.mirror.exports import Exports
 from pictofs.mirror.fetch import Fetcher, Source
 from pictofs.mirror.images import Images
 from pictofs.mirror.listing import Listings
 from pictofs.mirror.looks import Looks
+from pictofs.mirror.order import Orders
+from pictofs.mirror.pace import Pace
 from pictofs.mirror.plan import Fetch
 from pictofs.mirror.policy import Limits, Policy
+from pictofs.mirror.prefetch import Prefetch
+from pictofs.mirror.readers import Readers
 from pictofs.mirror.room import Room
 from pictofs.mirror.singleflight import SingleFlight
 from pictofs.mirror.transfer import Carrier, Courier
 from pictofs.mirror.troubles import Troubles
 from pictofs.mirror.upkeep import Upkeep
 from pictofs.mirror.writer import Block, Writer
-from pictofs.storage import Transfers
+from pictofs.storage import Got, Transfers
 from pictofs.store import Store
 
 _log = logging.getLogger(__name__)
@@ -43,6 +51,8 @@ FIRST_MOUNT_S = 60.0   # for the mount that had us started
 DRAIN_S = 20.0         # for what is under way when a newer mount asks us to hand over
 HOUSEKEEPING_S = 1.0
 TOUCHES = 4096         # blocks seen by readers before they are written down
+MEMORY_BYTES = 256 << 20  # asked for ahead of need and not yet in the store
+BODIES = 18            # API requests ahead of need at once; demand finds threads beyond them
 
 
 class Engine:
@@ -104,6 +114,7 @@ class Engine:
         if self._idle is not None:
             self._idle.cancel()
         await self.dispatch.stop()
+        await self.prefetch.stop()
         await self.fetcher.stop()
         await self.looks.stop()
         await self.flights.stop()
@@ -112,6 +123,7 @@ class Engine:
         for courier in self._couriers.values():
             courier.stop()
         self.calls.stop()
+        await self.orders.close()
         await self.writer.run(self._close)
         await self.writer.stop()
         self.reader.close()
@@ -134,6 +146,12 @@ class Engine:
     def _close(self) -> None:
         self._store.close()
         self._catalog.close()
+
+    def _keep_allowance(self) -> None:
+        try:
+            self.allowance.keep()
+        except OSError as error:
+            self.troubles.note(f"what was fetched today cannot be written down: {error.strerror}")
 
     def _keep(self, blocks: Sequence[Block]) -> list[BlockRow | BaseException]:
         return self._room.keep(blocks)
@@ -190,7 +208,10 @@ class Engine:
         async def recheck(fetch: Fetch) -> bool:
             return await writer.run(lambda: self._room.recheck(fetch))
 
-        self.fetcher = Fetcher(reader, sources, recheck, jobs=self._limits.transfers)
+        self.pace = Pace(self._limits.transfers, time.monotonic())
+        self.fetcher = Fetcher(reader, sources, recheck, jobs=self.pace.jobs)
+        self.allowance = Allowance(self._cache_dir, self._limits.max_fetch_bytes_day)
+        self._join_prefetch(images, annotations)
         self.register = Register(
             reader, catalog, writer, self._limits, self._cache_dir, self._access
         )
@@ -206,7 +227,7 @@ class Engine:
             troubles,
             self._carried,
         )
-        self.dispatch = Dispatch(
+        self.dispatch: Dispatch = Dispatch(
             reader,
             self.register,
             self.looks,
@@ -214,9 +235,55 @@ class Engine:
             control,
             troubles,
             self._read,
+            self.prefetch.missed,
+            self.prefetch.looked,
             self._is_idle,
             self._drain,
         )
+
+    def _join_prefetch(self, images: Images, annotations: Annotations) -> None:
+        """Look-ahead, over everything else."""
+
+        def push(change: Change) -> None:
+            self.dispatch.push(change)
+
+        def landed(landed: Landed) -> None:
+            if landed.error is None or isinstance(landed.error, PictofsError):
+                self._transferred(landed.got or landed.error)
+            self.prefetch.landed(landed)
+
+        self.orders = Orders(
+            self._catalog.path, lambda dataset: self.prefetch.forget(dataset), lambda dataset: None
+        )
+        bodies = Bodies(
+            self.reader, self.flights, images, annotations, self.troubles,
+            lambda: self.prefetch.pump(), jobs=BODIES,
+        )  # fmt: skip
+        self.prefetch = Prefetch(
+            self.reader, self.fetcher, images, bodies, self.orders, Readers(), self.allowance, self._room,
+            self.troubles,
+        )  # fmt: skip
+        self.prefetch.convoy = Convoy(
+            self.reader, self.fetcher, images, self._courier, self.writer, self._keep, push, landed,
+            self.prefetch.pump, memory_bytes=MEMORY_BYTES,
+        )  # fmt: skip
+
+    def _transferred(self, outcome: Got | PictofsError | None) -> None:
+        """A transfer has ended: how many more may run at once follows."""
+        got = outcome if isinstance(outcome, Got) else None
+        if self.pace.ended(
+            time.monotonic(),
+            got.body_bytes if got else 0,
+            got.first_byte_s if got else 0.0,
+            troubled=got.attempts > 1 if got else isinstance(outcome, TransferError),
+            saturated=self.fetcher.saturated or self.prefetch.hungry,
+        ):
+            self.fetcher.set_jobs(self.pace.jobs)
+
+    def _demanded(self, outcome: Got | PictofsError) -> None:
+        if isinstance(outcome, Got):
+            self.allowance.spend(outcome.body_bytes)
+        self._transferred(outcome)
 
     def _access(self, account: Account, policy: Policy) -> Access:
         client = self._make_client(account, policy)
@@ -227,7 +294,9 @@ class Engine:
         key = (member.policy.ca_file, member.policy.proxy)
         courier = self._couriers.get(key)
         if courier is None:
-            courier = self._couriers[key] = Courier(self._make_carrier(self._limits, member.policy))
+            courier = self._couriers[key] = Courier(
+                self._make_carrier(self._limits, member.policy), self._demanded
+            )
             courier.start()
         return courier
 
@@ -235,8 +304,9 @@ class Engine:
         couriers = self._couriers.values()
         return sum(c.requests for c in couriers), sum(c.bytes_received for c in couriers)
 
-    def _read(self, message: Read) -> None:
-        """A reader was seen on what is present: for `lru`. Look-ahead would learn its patterns here."""
+    def _read(self, member: Membership, message: Read) -> None:
+        """A reader was seen on what is present: for its pattern, and for `lru`."""
+        self.prefetch.read(member, message)
         if self._limits.eviction != "lru" or message.size_bytes <= 0:
             return
         try:
@@ -254,6 +324,8 @@ class Engine:
             if touched:
                 await self.writer.run(lambda touched=touched: self._room.touch(touched))  # type: ignore[misc]
             await self.writer.run(self._room.sweep_spill)
+            if self.allowance.limited:
+                await self.writer.run(self._keep_allowance)
             if os.path.exists(mark):
                 _log.error("the catalog is damaged: this process ends, and the next begins it anew")
                 self.exit_code = 1

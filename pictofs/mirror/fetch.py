@@ -179,9 +179,9 @@ class Fetcher:
 
     @property
     def saturated(self) -> bool:
-        """Whether some organization has as many transfers under way as it may, but for demand's share."""
+        """Whether somebody waits for a transfer to end."""
         return any(
-            which is Lane.STORAGE and spare(queue.running, queue.jobs) <= 0
+            which is Lane.STORAGE and any(queue.waiting.values())
             for (_, which), queue in self._queues.items()
         )
 

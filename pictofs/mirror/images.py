@@ -228,7 +228,7 @@ class Images:
             signed = pool.url(row, self._path)
             if signed is not None:
                 if pool.due(signed):
-                    self._renew(member, row.dataset, signed.scope)
+                    self.renew(member, row.dataset, signed.scope)
                 return signed
             wanted = pool.wanted(self._dataset(row), row, cap)
             if wanted is None:
@@ -240,7 +240,7 @@ class Images:
             await self._signed(member, row.dataset, wanted.scope)
         return pool.url(row, self._path)
 
-    def _renew(self, member: Membership, dataset: int, scope: Scope) -> None:
+    def renew(self, member: Membership, dataset: int, scope: Scope) -> None:
         """Asks for the next batch while the one in use is still good; nobody waits for it."""
         if ("links", scope) in self._flights:
             return

@@ -29,6 +29,7 @@ WINDOW_LIMIT = 2048      # files; the caller may set less, by their size
 RUNS = 64                # of one dataset and face: 64 readers with a shard each
 RECENT = 8               # positions of one reader that a run may begin from
 READERS = 256
+LATE = 256               # files that a reader may be ahead of what is told of it
 STRIDE_LIMIT = 1024
 RUN_S = 30.0             # a run that nobody followed for so long is over
 EPOCH_READS = 16
@@ -50,10 +51,18 @@ class Face(enum.IntEnum):
         return Face(1 - self)
 
 
+class Axis(enum.IntEnum):
+    """Along which order of the files of a directory."""
+
+    NAMES = 0
+    INODES = 1
+
+
 class Sight(NamedTuple):
     """A reader was seen: it misses a file (`missing`), or has read from one that is here.
 
-    `whole`: it read up to the file's end. `fills`: this reader may set off the fill of a dataset.
+    `position` is by name, `inode` by inode number, within the same dataset. `whole`: it read up to the file's
+    end. `fills`: this reader may set off the fill of a dataset.
     """
 
     dataset: int
@@ -63,6 +72,7 @@ class Sight(NamedTuple):
     missing: bool
     whole: bool = False
     fills: bool = True
+    inode: int = -1     # nobody walks that way
 
 
 class Ahead(NamedTuple):
@@ -71,6 +81,7 @@ class Ahead(NamedTuple):
     dataset: int
     faces: tuple[Face, ...]
     positions: range
+    axis: Axis = Axis.NAMES
 
 
 class Fill(NamedTuple):
@@ -92,11 +103,18 @@ class _Run:
 
 
 @dataclass(slots=True)
-class _Side:
-    """What is known of one face of a dataset."""
+class _Way:
+    """What is known of walks along one axis."""
 
     runs: list[_Run] = field(default_factory=list)
     recent: OrderedDict[int, deque[int]] = field(default_factory=OrderedDict)  # by reader
+
+
+@dataclass(slots=True)
+class _Side:
+    """What is known of one face of a dataset."""
+
+    ways: tuple[_Way, _Way] = field(default_factory=lambda: (_Way(), _Way()))
     missed: OrderedDict[int, bool] = field(default_factory=OrderedDict)  # position → on a run
     scattered: OrderedDict[int, float] = field(default_factory=OrderedDict)
     filled_s: float = float("-inf")
@@ -134,13 +152,20 @@ class LookAhead:
         now_s = self._clock()
         self._pair(dataset, sight)
         found: list[Ahead | Fill] = []
-        run = self._follow(side, sight, now_s)
+        # What was missed is told once more when it has been read, a little later and out of turn.
+        echo = not sight.missing and sight.position in side.missed
+        run, axis = None, Axis.NAMES
+        if not echo:
+            run, axis = self._find(side, sight, now_s)
+        if sight.missing:
+            side.missed[sight.position] = run is not None
+            _bound(side.missed, MISSED)
         if run is not None:
             positions = _widen(run, count, limit)
             if positions:
                 faces = (sight.face, sight.face.other) if dataset.pairs >= TOGETHER else (sight.face,)
-                found.append(Ahead(sight.dataset, faces, positions))
-        if mode != "sequential" and sight.fills and self._epoch(side, sight, run is not None, mode, now_s):
+                found.append(Ahead(sight.dataset, faces, positions, axis))
+        if mode != "sequential" and sight.fills and self._epoch(side, sight, mode, now_s):
             faces = (Face.IMAGE, Face.ANNOTATION) if dataset.pairs >= TOGETHER else (sight.face,)
             found.append(Fill(sight.dataset, faces))
         return found
@@ -155,42 +180,61 @@ class LookAhead:
         dataset.last[sight.reader] = (sight.face, sight.position)
         _bound(dataset.last, READERS)
 
-    def _follow(self, side: _Side, sight: Sight, now_s: float) -> _Run | None:
+    def _find(self, side: _Side, sight: Sight, now_s: float) -> tuple[_Run | None, Axis]:
         """The run that a read belongs to, begun here if need be; None for a scattered one."""
-        at = sight.position
-        for run in side.runs:
+        places = [(Axis.NAMES, sight.position)]
+        if sight.inode >= 0:
+            places.append((Axis.INODES, sight.inode))
+        for axis, at in places:
+            run = self._follow(side.ways[axis], sight, at, now_s)
+            if run is not None:
+                return run, axis
+        for axis, at in places:
+            run = self._begin(side.ways[axis], sight.reader, at, now_s)
+            if run is not None:
+                return run, axis
+        return None, Axis.NAMES
+
+    def _follow(self, way: _Way, sight: Sight, at: int, now_s: float) -> _Run | None:
+        for run in way.runs:
             steps, off = divmod(at - run.at, run.stride)
-            if not off and -run.window <= steps <= max(FIRST_WINDOW, run.window):
+            if off:
+                continue
+            asked = (run.ahead - run.at) // run.stride
+            # Reads of what is here are told late: who has used up the window is beyond it by then. A miss behind
+            # a run is no business of it, or a run at the end of a dataset would claim all of it.
+            if (0 if sight.missing else -LATE) <= steps <= asked + min(run.window, LATE):
                 if steps > 0:
                     run.at = at
                 run.seen_s = now_s
                 return run
-        recent = side.recent.setdefault(sight.reader, deque(maxlen=RECENT))
-        side.recent.move_to_end(sight.reader)
-        _bound(side.recent, READERS)
+        return None
+
+    def _begin(self, way: _Way, reader: int, at: int, now_s: float) -> _Run | None:
+        recent = way.recent.setdefault(reader, deque(maxlen=RECENT))
+        way.recent.move_to_end(reader)
+        _bound(way.recent, READERS)
         if recent and recent[-1] == at:
             return None  # the same file once more
         stride = _stride(recent, at)
         recent.append(at)
         if not stride:
             return None
-        side.runs = [run for run in side.runs if now_s - run.seen_s < RUN_S][-(RUNS - 1) :]
+        way.runs = [run for run in way.runs if now_s - run.seen_s < RUN_S][-(RUNS - 1) :]
         run = _Run(at, stride, FIRST_WINDOW // 2, at + stride, now_s)
-        side.runs.append(run)
+        way.runs.append(run)
         return run
 
-    def _epoch(self, side: _Side, sight: Sight, on_a_run: bool, mode: str, now_s: float) -> bool:
+    def _epoch(self, side: _Side, sight: Sight, mode: str, now_s: float) -> bool:
         """Whether everything is to be fetched."""
         if now_s - side.filled_s < REFILL_S:
             return False
         if mode == "all":
             side.filled_s = now_s
             return True
-        if sight.missing:
-            side.missed[sight.position] = on_a_run
-            _bound(side.missed, MISSED)
-        if not sight.whole or side.missed.pop(sight.position, True):
+        if sight.missing or not sight.whole or side.missed.get(sight.position, True):
             return False
+        side.missed[sight.position] = True  # it counts once
         side.scattered[sight.position] = now_s
         while side.scattered and now_s - next(iter(side.scattered.values())) > EPOCH_S:
             side.scattered.popitem(last=False)
@@ -206,7 +250,7 @@ def _stride(recent: deque[int], at: int) -> int:
     if not recent:
         return 0
     step = at - recent[-1]
-    if step == 1:
+    if at - 1 in recent:
         return 1
     if len(recent) >= 2 and recent[-1] - recent[-2] == step and abs(step) <= STRIDE_LIMIT:
         return step

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from pictofs.catalog.model import Kind, block_bytes, node_kind
 from pictofs.link.messages import Priority
 
-API_JOBS = 8  # as many as there are threads for API calls
+API_JOBS = 24  # as many as there are threads for API calls
 # One slot in four is out of bounds for what nobody waits for.
 RESERVED_SHARE = 4
 

@@ -26,6 +26,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     cache_size_bytes: int | None = None
     min_free_bytes: int | None = None
     eviction: str = "epoch"
+    prefetch: str = "auto"
+    max_fetch_bytes_day: int | None = None
 
     @property
     def ttl_ns(self) -> int:
@@ -58,6 +60,7 @@ class Limits:
     eviction: str = "epoch"
     jobs: int | None = None
     bandwidth_bytes_s: int | None = None
+    max_fetch_bytes_day: int | None = None
 
     @property
     def transfers(self) -> int:
@@ -75,6 +78,7 @@ def notes(limits: Limits, policy: Policy, cache_dir: str) -> list[str]:
             ("eviction", policy.eviction, limits.eviction, "epoch"),
             ("jobs", policy.jobs, limits.jobs, None),
             ("bandwidth", policy.bandwidth_bytes_s, limits.bandwidth_bytes_s, None),
+            ("max_fetch", policy.max_fetch_bytes_day, limits.max_fetch_bytes_day, None),
         )
         if given not in (used, default)
     ]

@@ -153,6 +153,10 @@ class Room:
         """Readers were seen on these blocks."""
         self._catalog.touch_blocks(blocks)
 
+    def spare_bytes(self) -> int:
+        """How much more may be stored before something must go; from any thread."""
+        return -self._store.short_bytes(0)
+
     def sweep_spill(self) -> None:
         """Drops spills whose time is over, and sets the reserve aside again when there is room."""
         now_s = self._clock()

@@ -69,7 +69,7 @@ class Writer:
         return result
 
     def post(self, call: Callable[[], object]) -> None:
-        """`call()` in the writer's thread, in its turn; from any thread, and nobody waits. It must not raise."""
+        """`call()` in the writer's thread, in its turn; from any thread. Nobody waits; it must not raise."""
         self._jobs.put(_Job(None, call))
 
     async def store(self, block: Block) -> BlockRow:

@@ -51,7 +51,7 @@ class Reading:
         for block in range(first, last + 1):
             fd = self._descriptors.held(node, block)
             if fd is None:
-                fd = self._open(file, block, last, asked)
+                fd = self._open(file, block, last, asked, pid)
             start = max(offset, block * block_bytes)
             stop = min(end, (block + 1) * block_bytes)
             pieces.append(Piece(fd, start - block * block_bytes, stop - start))
@@ -60,9 +60,11 @@ class Reading:
                 self._files.clear()     # cheaper, at every read, than to know the least recent
             self._files[node] = file
         self.bytes += end - offset
-        if self._hinted != (node, last):
-            # one hint a block, not one a request: for what comes next, and for what is evicted last
-            self._hinted = (node, last)
+        mark = (node, -1 if end == file.size_bytes else last)
+        if self._hinted != mark:
+            # One hint a block and one at the end, not one a request: for what comes next and what is evicted
+            # last; whoever never comes to the end of a file reads headers.
+            self._hinted = mark
             self._hint(node, offset, size, pid)
         return Bytes(b"", tuple(pieces))
 
@@ -91,7 +93,7 @@ class Reading:
         self._files.clear()
         self._descriptors.close()
 
-    def _open(self, file: File, block: int, last: int, asked: Asked) -> int:
+    def _open(self, file: File, block: int, last: int, asked: Asked, pid: int) -> int:
         row = self._tree.block(file.node, block)
         lost = False
         if row is not None:
@@ -106,7 +108,7 @@ class Reading:
         elif not file.current:
             refuse(errno.ESTALE)    # under this name are other bytes by now
         self.misses += 1
-        want = Want(0, file.node, block, last, Priority.DEMAND, lost)
+        want = Want(0, file.node, block, last, Priority.DEMAND, lost, pid)
         if asked.times.get(key_of(want), 0) >= MOST_WANTS:
             refuse(errno.EIO)
         raise Need(want)

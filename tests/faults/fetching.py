@@ -106,7 +106,9 @@ class Mount:
         self.cache_dir = cache_dir
         self.link = Client(str(cache_dir / "fetch.sock"))
         self.link.connect()
-        account = Account(base_url, key, "", "auto", {"ttl_s": 60.0, "timeout_s": 5.0, **settings})
+        # what is demanded is counted here: nothing else may be fetched
+        told = {"ttl_s": 60.0, "timeout_s": 5.0, "prefetch": "off", **settings}
+        account = Account(base_url, key, "", "auto", told)
         self.changed: list[Changed] = []
         self.states: list[State] = []
         self._answers: dict[int, Done | Failed | Told | Attached] = {}

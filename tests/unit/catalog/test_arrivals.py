@@ -68,7 +68,7 @@ def test_the_walk_is_in_the_order_of_readdir(world: World) -> None:
     paths = ["/b", "/", "/a", "/a/z", "/", "/b", "/a"]
     world.list(*(image(n, f"{n}.jpg", path) for n, path in enumerate(paths)))
     by_pk = {row.pk: above + row.file_name for above, row in world.images()}
-    walked = [by_pk[pk] for page in world.catalog.walk(world.dataset, page=1) for pk in page]
+    walked = [by_pk[pk] for _, page in world.catalog.walk(world.dataset, page=1) for pk in page]
     assert walked == ["a/z/3.jpg", "a/2.jpg", "a/6.jpg", "b/0.jpg", "b/5.jpg", "1.jpg", "4.jpg"]
     assert list(world.catalog.walk(world.dataset + 100)) == []
 

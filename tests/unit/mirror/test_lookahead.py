@@ -7,7 +7,7 @@ import random
 import pytest
 
 from pictofs.mirror import lookahead
-from pictofs.mirror.lookahead import Ahead, Face, Fill, LookAhead, Sight
+from pictofs.mirror.lookahead import Ahead, Axis, Face, Fill, LookAhead, Sight
 
 COUNT = 5000
 
@@ -49,6 +49,32 @@ def test_a_sequential_reader_misses_only_the_beginning() -> None:
         reader.read(position)
     assert reader.missed == [0, 1]
     assert not reader.fills
+
+
+def test_hits_that_are_told_late_do_not_lose_the_reader() -> None:
+    """A miss is told at once, a hit up to 50 ms later: with the miss that came after it told first."""
+    reader = Reader()
+    late: list[Sight] = []
+    for position in range(600):
+        if (Face.IMAGE, position) not in reader.held:
+            reader.missed.append(position)
+            reader._tell(Sight(1, Face.IMAGE, position, 1, True))
+            reader.held.add((Face.IMAGE, position))
+        late.append(Sight(1, Face.IMAGE, position, 1, False, True))
+        if len(late) == 40:
+            for sight in late:
+                reader._tell(sight)
+            late.clear()
+    assert len(reader.missed) < 12
+    assert not reader.fills
+
+
+def test_who_jumps_from_the_end_to_the_beginning_is_followed_again() -> None:
+    """Sorted paths are not in readdir's order: the last directory may come first."""
+    reader = Reader(count=3000)
+    for position in [*range(2000, 3000), *range(2000)]:
+        reader.read(position)
+    assert len(reader.missed) <= 6
 
 
 def test_the_window_doubles_while_it_is_hit_and_ends_at_the_limit() -> None:
@@ -186,6 +212,22 @@ def test_many_readers_and_runs_stay_bounded() -> None:
         reader.read(at, reader=n, whole=False)
         reader.read(at + 1, reader=n, whole=False)
     side = reader.policy._datasets[1].sides[0]
-    assert len(side.runs) <= lookahead.RUNS
-    assert len(side.recent) <= lookahead.READERS
+    assert len(side.ways[0].runs) <= lookahead.RUNS
+    assert len(side.ways[0].recent) <= lookahead.READERS
     assert len(side.missed) <= lookahead.MISSED
+
+
+def test_a_walk_by_inode_is_followed_along_inodes() -> None:
+    policy = LookAhead(clock=lambda: 0.0)
+    names = random.Random(9).sample(range(COUNT), COUNT)     # the position by name of each position by inode
+    held: set[int] = set()
+    missed = 0
+    for inode, name in enumerate(names[:500]):
+        missed += inode not in held
+        for found in policy.seen(
+            Sight(1, Face.IMAGE, name, 1, inode not in held, inode=inode), COUNT, "auto"
+        ):
+            assert isinstance(found, Ahead)
+            assert found.axis is Axis.INODES
+            held.update(found.positions)
+    assert missed <= 3

@@ -27,7 +27,7 @@ def test_it_grows_to_the_ceiling_while_that_brings_more() -> None:
 def test_it_stops_growing_where_more_brings_nothing_but_waiting() -> None:
     rhythm = Pace(64)
     play(rhythm, 20.0, limit_s=200.0)      # 6 transfers at 30 ms do
-    assert rhythm.jobs <= 24
+    assert rhythm.jobs <= pace.FIRST_JOBS
 
 
 def test_errors_make_it_fewer_but_never_none() -> None:

@@ -1,0 +1,137 @@
+"""Annotation bodies and sizes ahead of need: one request each, a few at a time, never out of the reserve.
+
+Each runs in the same single flight as a look that demands it, so that neither is fetched twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from pictofs.catalog import CatalogReader
+from pictofs.catalog.model import ImageRow, Kind, node_id
+from pictofs.errors import PictofsError
+from pictofs.link.messages import Priority
+from pictofs.mirror.access import Membership
+from pictofs.mirror.annotations import Annotations
+from pictofs.mirror.images import Images
+from pictofs.mirror.singleflight import SingleFlight
+from pictofs.mirror.troubles import Troubles
+
+_log = logging.getLogger(__name__)
+QUEUE = 16_384          # what waits beyond this is too old to be of use: the earliest goes
+RESERVE_SHARE = 0.15    # of the hour's requests, a little more than the governor's own reserve
+
+
+class Bodies:
+    """What waits for a request, and what is under way. Lives in one event loop."""
+
+    def __init__(
+        self,
+        reader: CatalogReader,
+        flights: SingleFlight,
+        images: Images,
+        annotations: Annotations,
+        troubles: Troubles,
+        moved: Callable[[], None],
+        *,
+        jobs: int,
+    ) -> None:
+        self._reader = reader
+        self._flights = flights
+        self._images = images
+        self._annotations = annotations
+        self._troubles = troubles
+        self._moved = moved
+        self._jobs = jobs
+        self._waiting: deque[tuple[Membership, int, bool]] = deque(maxlen=QUEUE)
+        self._running: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._running)
+
+    @property
+    def idle(self) -> bool:
+        """Whether more could run than is waiting."""
+        return not self._waiting and len(self._running) < self._jobs
+
+    def want(self, member: Membership, image: int, *, size: bool = False) -> None:
+        """The annotation of an image, or its `size`, some time soon."""
+        self._waiting.append((member, image, size))
+        self._start()
+
+    def clear(self) -> None:
+        """Nothing of what waits is wanted any more."""
+        self._waiting.clear()
+
+    async def stop(self) -> None:
+        """Ends what is under way; flights that others joined go on."""
+        self._waiting.clear()
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _start(self) -> None:
+        while self._waiting and len(self._running) < self._jobs:
+            member, pk, size = self._waiting.popleft()
+            row = self._reader.image(pk)
+            if row is None or not row.directory or not self._due(row, size):
+                continue
+            if not size and not self._affordable(member):
+                self._waiting.clear()
+                return
+            task = asyncio.ensure_future(self._bring(member, row, size))
+            self._running.add(task)
+            task.add_done_callback(self._ended)
+
+    def _due(self, row: ImageRow, size: bool) -> bool:
+        if size:
+            return row.size_bytes is None and ("size", node_id(row.pk, Kind.IMAGE)) not in self._flights
+        if ("annotation", row.ino) in self._flights:
+            return False
+        annotation = self._reader.annotation(row.annotation)
+        if annotation is None or not annotation.fetched_ns:
+            return True
+        return self._reader.block(node_id(annotation.pk, Kind.ANNOTATION), 0) is None
+
+    def _affordable(self, member: Membership) -> bool:
+        """Whether the hour's budget pays for one more that nobody waits for."""
+        standing = member.access.standing
+        if not standing.online or standing.refused or member.policy.offline == "on":
+            return False
+        budget = member.access.client.budget
+        if budget is None or budget.remaining > budget.limit * RESERVE_SHARE + len(self._running):
+            return True
+        self._troubles.log(
+            _log,
+            f"annotations are no longer fetched ahead: {budget.remaining} of {budget.limit} API requests are "
+            "left this hour, kept for readers that wait",
+        )
+        return False
+
+    async def _bring(self, member: Membership, row: ImageRow, size: bool) -> None:
+        try:
+            if size:
+                await member.join(
+                    self._flights, ("size", node_id(row.pk, Kind.IMAGE)),
+                    lambda flight: self._images.measured(member, row.pk),
+                )  # fmt: skip
+            else:
+                await member.join(
+                    self._flights, ("annotation", row.ino),
+                    lambda flight: self._annotations.fetched(
+                        member, row.pk, background=True, priority=Priority.LOOK_AHEAD
+                    ),
+                )  # fmt: skip
+        except PictofsError as error:
+            self._troubles.note(f"ahead of need: {error}")
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("fetching ahead failed in a way it should not", exc_info=task.exception())
+        self._start()
+        if self.idle:
+            self._moved()

@@ -1,0 +1,230 @@
+"""Images by the batch, for nobody in particular: rows, URLs, transfers and writes without a task for each.
+
+A demanded block has a task, a single flight and an awaiter; a thousand images a second cannot. Here a batch
+of rows is read at once, its transfers are handed over together, what arrives is checked and written by the
+batch in the writer's thread, and the event loop hears once a batch:
+
+    launch ──▶ Fetcher.carry ──▶ Transfers ──▶ _arrived (transfer thread) ──▶ _write (writer) ──▶ _landed (loop)
+
+Only the plain case is dealt with: a signed URL from the pool, one block, the version that the listing knows.
+Anything else ends the carrying, and whoever waits for the block by then is served in the ordinary way, with
+its retries. What nobody waits for is left for later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pictofs.catalog import CatalogReader
+from pictofs.catalog.model import BlockRow, Change, ImageRow, Kind, block_bytes, node_id
+from pictofs.errors import Damaged, PictofsError, TransferError, UrlExpired
+from pictofs.link.messages import Priority, Want
+from pictofs.mirror.access import Membership
+from pictofs.mirror.fetch import Fetcher
+from pictofs.mirror.images import Images, request
+from pictofs.mirror.links import Signed
+from pictofs.mirror.plan import Fetch, extent, length
+from pictofs.mirror.transfer import Courier
+from pictofs.mirror.versions import Seen, Superseded
+from pictofs.mirror.writer import BATCH_BLOCKS, BATCH_BYTES, Block, Writer
+from pictofs.storage import Got
+
+UNKNOWN_BYTES = 1 << 20  # what an image of unknown size counts for
+
+
+@dataclass(eq=False, slots=True)
+class Item:
+    """One image on its way."""
+
+    member: Membership
+    row: ImageRow
+    node: int
+    priority: Priority
+    signed: Signed
+    weight_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """How one ended: `error` None when it is in the store."""
+
+    item: Item
+    error: BaseException | None
+    got: Got | None
+
+
+Ended = Callable[[Landed], None]
+
+
+class Convoy:
+    """What is on its way in batches. Lives in one event loop, where `landed` hears of each, then `moved`.
+
+    `keep` is the room's; `push` tells the mounts of versions that turned out to be others. `memory_bytes`
+    bounds what has been asked for and is not yet in the store.
+    """
+
+    def __init__(
+        self,
+        reader: CatalogReader,
+        fetcher: Fetcher,
+        images: Images,
+        courier: Callable[[Membership], Courier],
+        writer: Writer,
+        keep: Callable[[Sequence[Block]], list[BlockRow | BaseException]],
+        push: Callable[[Change], None],
+        landed: Ended,
+        moved: Callable[[], None],
+        *,
+        memory_bytes: int,
+    ) -> None:
+        self._reader = reader
+        self._fetcher = fetcher
+        self._images = images
+        self._courier = courier
+        self._writer = writer
+        self._keep = keep
+        self._push = push
+        self._tell_landed = landed
+        self._tell_moved = moved
+        self._memory_bytes = memory_bytes
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()  # guards the next two; a leaf
+        self._arrivals: deque[tuple[Item, Got | PictofsError]] = deque()
+        self._posted = False
+        self.items = 0
+        self.weight_bytes = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether as much is on its way as memory has room for."""
+        return self.weight_bytes >= self._memory_bytes
+
+    def launch(self, member: Membership, pks: Sequence[int], priority: Priority) -> list[int]:
+        """Sends for these images, but for those that are here or on their way.
+
+        Returns the pks from the first one on that the pool has no URL for: sign, and call again.
+        """
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        rows = [row for row in self._reader.images_at(pks) if row.directory and row.size_bytes != 0]
+        held = self._reader.held([node_id(row.pk, Kind.IMAGE) for row in rows])
+        courier = self._courier(member)
+        step = block_bytes(Kind.IMAGE)
+        for at, row in enumerate(rows):
+            node = node_id(row.pk, Kind.IMAGE)
+            if node in held:
+                continue
+            if row.size_bytes is not None and row.size_bytes > step:
+                self._large(member, node, row.size_bytes, priority)
+                continue
+            signed = self._images.pooled(member, row)
+            if signed is None:
+                return [left.pk for left in rows[at:]]
+            if member.partition.pool.due(signed):
+                self._images.renew(member, row.dataset, signed.scope)
+            if self._fetcher.carry(member, Fetch(node, 0), priority):
+                weight_bytes = UNKNOWN_BYTES if row.size_bytes is None else row.size_bytes
+                self._send(courier, Item(member, row, node, priority, signed, weight_bytes))
+        return []
+
+    def _large(self, member: Membership, node: int, size_bytes: int, priority: Priority) -> None:
+        """Several blocks: each is worth a task, and they go side by side."""
+        last = (size_bytes - 1) // block_bytes(Kind.IMAGE)
+        self._fetcher.want(member, Want(0, node, 0, last, priority), _unheard, _unmoved)
+
+    def _send(self, courier: Courier, item: Item) -> None:
+        self.items += 1
+        self.weight_bytes += item.weight_bytes
+        wanted = extent(Kind.IMAGE, item.row.size_bytes, 0)
+        get = request(item.signed.url, wanted, item.row)
+        try:
+            courier.submit(get, lambda outcome: self._arrived(item, outcome))
+        except PictofsError as error:  # the transfers have ended
+            self._end([Landed(item, error, None)])
+
+    # in the transfer thread
+
+    def _arrived(self, item: Item, outcome: Got | PictofsError) -> None:
+        with self._lock:
+            self._arrivals.append((item, outcome))
+            posted, self._posted = self._posted, True
+        if not posted:
+            self._writer.post(self._write)
+
+    # in the writer's thread
+
+    def _write(self) -> None:
+        batch: list[tuple[Item, Got | PictofsError]] = []
+        size_bytes = 0
+        with self._lock:
+            while self._arrivals and len(batch) < BATCH_BLOCKS and size_bytes < BATCH_BYTES:
+                item, outcome = self._arrivals.popleft()
+                size_bytes += item.weight_bytes
+                batch.append((item, outcome))
+            self._posted = bool(self._arrivals)
+            again = self._posted
+        blocks: list[Block] = []
+        carried: list[tuple[Item, Got]] = []
+        ended: list[Landed] = []
+        for item, outcome in batch:
+            error = outcome if isinstance(outcome, PictofsError) else _unfit(outcome)
+            if error is not None or isinstance(outcome, PictofsError):
+                ended.append(Landed(item, error, None))
+                continue
+            version = outcome.generation or outcome.etag
+            seen = Seen(outcome.total_bytes, version, outcome.md5, outcome.crc32c_object)
+            blocks.append(Block(item.node, 0, outcome.body, outcome.crc32c, seen))
+            carried.append((item, outcome))
+        try:
+            answers = self._keep(blocks) if blocks else []
+        except BaseException as error:  # noqa: BLE001 - it is the end of each of them
+            answers = [error] * len(blocks)
+        for (item, got), answer in zip(carried, answers, strict=True):
+            ended.append(Landed(item, answer if isinstance(answer, BaseException) else None, got))
+            got.body = b""  # written, or lost: nobody needs it in memory
+        if again:
+            self._writer.post(self._write)
+        if self._loop is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._end, ended)
+            except RuntimeError:
+                pass  # the loop has closed: nobody waits any more
+
+    # in the event loop
+
+    def _end(self, ended: list[Landed]) -> None:
+        for landed in ended:
+            item, error = landed.item, landed.error
+            self.items -= 1
+            self.weight_bytes -= item.weight_bytes
+            if error is None:
+                item.member.partition.pool.worked(item.signed)
+            elif isinstance(error, UrlExpired):
+                item.member.partition.pool.refused(item.signed)
+            elif isinstance(error, Superseded):
+                self._push(error.settled.change)
+            if landed.got is not None:
+                item.member.partition.pool.worked(item.signed)
+            self._fetcher.carried(item.member, Fetch(item.node, 0), brought=error is None)
+            self._tell_landed(landed)
+        self._tell_moved()
+
+
+def _unfit(got: Got) -> PictofsError | None:
+    """Why these bytes are not just the block that was asked for."""
+    wanted = length(Kind.IMAGE, got.total_bytes, 0)
+    if got.first or len(got.body) != wanted:
+        return Damaged(f"{len(got.body)} bytes came where {wanted} were asked for")
+    return None if wanted else TransferError("the object is empty")
+
+
+def _unheard(error: PictofsError | None) -> None:
+    """Whoever wants the file asks for it."""
+
+
+def _unmoved() -> None:
+    """Nobody waits."""

@@ -1,0 +1,392 @@
+"""Fetching ahead: from what readers were seen to do, by `lookahead`, to batches of a `convoy`.
+
+    Dispatch ── missed, read, looked ──▶ Prefetch ──▶ LookAhead (pure)
+                                            │  Ahead, Fill, and the order that `advise` announced
+                                            ▼
+                                         pump ──▶ Convoy (images)   Bodies (annotations, sizes)
+
+`pump` runs whenever something was asked for and whenever something has come: it fills the slots that demand
+leaves, look-ahead before fill. A fill goes through a dataset in its order, past what is here, and ends when
+the store is full, the day's allowance is spent or the service is away; nothing is evicted for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cachetools import TTLCache
+
+from pictofs.catalog import CatalogReader
+from pictofs.catalog.model import DatasetRow, ImageRow, Kind, node_id, node_kind, node_pk
+from pictofs.errors import PictofsError, UrlExpired
+from pictofs.link.messages import Priority, Read
+from pictofs.mirror.access import Membership
+from pictofs.mirror.allowance import Allowance
+from pictofs.mirror.bodies import Bodies
+from pictofs.mirror.convoy import Convoy, Landed
+from pictofs.mirror.fetch import Fetcher
+from pictofs.mirror.images import Images
+from pictofs.mirror.lookahead import WINDOW_LIMIT, Ahead, Face, Fill, LookAhead, Sight
+from pictofs.mirror.order import Order, Orders
+from pictofs.mirror.readers import Habit, Readers
+from pictofs.mirror.troubles import Troubles
+
+_log = logging.getLogger(__name__)
+BATCH = 32               # images of one launch
+SCAN = 64                # positions of a fill that are looked at together
+SCANS = 32               # such looks before the event loop gets its turn: a dataset that is here is long
+QUEUE = 16_384           # of look-ahead; what waits beyond is too old to be of use
+WINDOW_BYTES = 256 << 20
+FULL_WINDOW_BYTES = 64 << 20  # ahead of a reader when the store is full: the spill holds it for a moment
+SMALL_BYTES = 256 << 10  # an image whose size is asked for is fetched whole up to here
+DATASET_S = 1.0          # how old a dataset's row may be here
+FAILURES = 16            # in a row, and a fill ends
+
+
+class Rooms(Protocol):
+    """What of the store is asked here; from the event loop, while the writer's thread changes it."""
+
+    def spare_bytes(self) -> int:
+        """How much more may be stored before something must go."""
+
+
+@dataclass(slots=True)
+class _Filling:
+    """One dataset on its way into the store."""
+
+    member: Membership
+    dataset: DatasetRow
+    order: Order
+    faces: tuple[Face, ...]
+    at: int = 0                       # the next position to look at
+    left: deque[int] = field(default_factory=deque)  # pks that are missing
+    failures: int = 0
+    files: int = 0
+    begun_s: float = 0.0
+
+
+class Prefetch:
+    """Everything that is fetched before it is asked for. Lives in one event loop."""
+
+    def __init__(
+        self,
+        reader: CatalogReader,
+        fetcher: Fetcher,
+        images: Images,
+        bodies: Bodies,
+        orders: Orders,
+        readers: Readers,
+        allowance: Allowance,
+        rooms: Rooms,
+        troubles: Troubles,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reader = reader
+        self._fetcher = fetcher
+        self._images = images
+        self._bodies = bodies
+        self._orders = orders
+        self._readers = readers
+        self._allowance = allowance
+        self._rooms = rooms
+        self._troubles = troubles
+        self._clock = clock
+        self.policy = LookAhead(clock=clock)
+        self.convoy: Convoy | None = None   # set once both are made
+        self._ahead: deque[tuple[Membership, int, Priority]] = deque(maxlen=QUEUE)
+        self._fillings: dict[int, _Filling] = {}
+        self._datasets: TTLCache[int, DatasetRow | None] = TTLCache(1024, DATASET_S, timer=clock)
+        self._signing: dict[int, asyncio.Task[None]] = {}
+        self._again: asyncio.Handle | None = None
+        self._stopped = False
+
+    # what readers were seen to do
+
+    def missed(self, member: Membership, node: int, pid: int) -> None:
+        """Somebody waits for a block of `node`."""
+        self._sight(member, node, pid, missing=True, whole=False)
+
+    def read(self, member: Membership, message: Read) -> None:
+        """Somebody has read from what is here; to the end of the file, if the message says so."""
+        size_bytes = self._reader.size_bytes(message.node)
+        whole = size_bytes is not None and message.offset + message.size_bytes >= size_bytes
+        self._sight(member, message.node, message.pid, missing=False, whole=whole)
+
+    def looked(self, member: Membership, node: int) -> None:
+        """Somebody asks for the size of a file that nobody knows: of an annotation, or in dialect A."""
+        self._sight(member, node, 0, missing=True, whole=False)
+
+    def _sight(self, member: Membership, node: int, pid: int, *, missing: bool, whole: bool) -> None:
+        mode = member.policy.prefetch
+        if mode == "off" or self._stopped:
+            return
+        habit = self._readers.habit(pid)
+        if habit is Habit.IDLES:
+            return
+        image, face = self._image(node)
+        if image is None:
+            return
+        dataset = self._dataset(image.dataset)
+        order = self._orders.order(dataset) if dataset is not None else None
+        if dataset is None or order is None:
+            return
+        positions = order.positions(image.pk)
+        if positions is None:
+            return
+        by_name, by_inode = positions
+        sight = Sight(dataset.pk, face, by_name, pid, missing, whole, habit is Habit.READS, by_inode)
+        window_bytes = WINDOW_BYTES if self._rooms.spare_bytes() > WINDOW_BYTES else FULL_WINDOW_BYTES
+        limit = max(4, min(WINDOW_LIMIT, window_bytes // max(1, order.mean_bytes)))
+        for found in self.policy.seen(sight, len(order), mode, limit):
+            if isinstance(found, Ahead):
+                self._look_ahead(member, order, found, sizes=missing and image.size_bytes is None)
+            else:
+                self._fill(member, dataset, order, found)
+
+    def _image(self, node: int) -> tuple[ImageRow | None, Face]:
+        try:
+            kind = node_kind(node)
+        except ValueError:
+            return None, Face.IMAGE
+        if kind is Kind.IMAGE:
+            return self._reader.image(node_pk(node)), Face.IMAGE
+        if kind is Kind.ANNOTATION:
+            return self._reader.image_of_annotation(node_pk(node)), Face.ANNOTATION
+        return None, Face.IMAGE
+
+    def _dataset(self, pk: int) -> DatasetRow | None:
+        if pk not in self._datasets:
+            self._datasets[pk] = self._reader.dataset(pk)
+        return self._datasets[pk]
+
+    # what is to be fetched
+
+    def _look_ahead(self, member: Membership, order: Order, ahead: Ahead, *, sizes: bool) -> None:
+        measured = sizes and order.mean_bytes > SMALL_BYTES
+        for pk in order.along(ahead.axis, ahead.positions):
+            for face in ahead.faces:
+                if face is Face.ANNOTATION or measured:
+                    self._bodies.want(member, pk, size=face is Face.IMAGE)
+                else:
+                    self._ahead.append((member, pk, Priority.LOOK_AHEAD))
+        self.pump()
+
+    def _fill(self, member: Membership, dataset: DatasetRow, order: Order, fill: Fill) -> None:
+        if dataset.pk in self._fillings:
+            return
+        filling = _Filling(member, dataset, order, fill.faces, begun_s=self._clock())
+        self._fillings[dataset.pk] = filling
+        self._announce(filling)
+        self.pump()
+
+    def _announce(self, filling: _Filling) -> None:
+        """Once for each fill, before anything of it is spent."""
+        dataset = filling.dataset
+        images, size_bytes = dataset.image_count, dataset.total_bytes
+        spare_bytes = self._rooms.spare_bytes()
+        requests = -(-images // 10_000)
+        if Face.ANNOTATION in filling.faces:
+            requests += images
+        part = "" if size_bytes <= spare_bytes else f", of which {spare_bytes / 1e9:.1f} GB fit the cache"
+        _log.info(
+            "prefetch=%s: %s is read in scattered order and fetched ahead: up to %d images, %.1f GB%s, "
+            "about %d API requests; prefetch=sequential or off does not",
+            filling.member.policy.prefetch, dataset.file_name, images, size_bytes / 1e9, part, requests,
+        )  # fmt: skip
+
+    def forget(self, dataset: int) -> None:
+        """The order of a dataset is another: positions mean something else."""
+        self.policy.forget(dataset)
+        self._fillings.pop(dataset, None)
+
+    # doing it
+
+    def pump(self) -> None:
+        """Sends as much as there are slots, memory and allowance for."""
+        if self._stopped or self.convoy is None:
+            return
+        scans = SCANS
+        while not self.convoy.full:
+            if self._allowance.left_bytes(ahead=True) == 0:
+                self._give_up("max_fetch leaves no more for today")
+                return
+            if self._ahead:
+                if not self._launch_ahead():
+                    return
+                continue
+            filling = next(iter(self._fillings.values()), None)
+            if filling is None:
+                return
+            if not filling.left:
+                scans -= 1
+                if scans < 0:
+                    self._later()
+                    return
+                if not self._scan(filling):
+                    continue
+            if filling.left and not self._launch_fill(filling):
+                return
+
+    def _later(self) -> None:
+        if self._again is None:
+            self._again = asyncio.get_running_loop().call_soon(self._pump_again)
+
+    def _pump_again(self) -> None:
+        self._again = None
+        self.pump()
+
+    def _spare(self, member: Membership) -> int:
+        """Slots for one batch; 0 while too few are free to be worth it."""
+        assert self.convoy is not None
+        standing = member.access.standing
+        if not standing.online or standing.refused or member.policy.offline == "on":
+            return 0
+        spare = self._fetcher.spare(member.organization)
+        if spare < BATCH // 4 and self.convoy.items > BATCH:
+            return 0
+        return min(BATCH, spare)
+
+    def _launch_ahead(self) -> bool:
+        """A batch of what is ahead of readers; False when it is to wait."""
+        assert self.convoy is not None
+        member, _, priority = self._ahead[0]
+        spare = self._spare(member)
+        if spare <= 0:
+            if not member.access.standing.online or member.access.standing.refused:
+                self._ahead.clear()
+            return False
+        batch: list[int] = []
+        while self._ahead and len(batch) < spare and self._ahead[0][0] is member:
+            batch.append(self._ahead.popleft()[1])
+        left = self.convoy.launch(member, batch, priority)
+        if left:
+            self._ahead.extendleft((member, pk, priority) for pk in reversed(left))
+            return self._sign(member, left[0])
+        return True
+
+    def _launch_fill(self, filling: _Filling) -> bool:
+        assert self.convoy is not None
+        spare = self._spare(filling.member)
+        if spare <= 0:
+            return False
+        if self._rooms.spare_bytes() - self.convoy.weight_bytes < filling.order.mean_bytes * spare:
+            self._end_fill(filling, "the cache is full")
+            return True
+        batch = [filling.left.popleft() for _ in range(min(spare, len(filling.left)))]
+        filling.files += len(batch)
+        left = self.convoy.launch(filling.member, batch, Priority.FILL)
+        if left:
+            filling.files -= len(left)
+            filling.left.extendleft(reversed(left))
+            return self._sign(filling.member, left[0])
+        return True
+
+    def _scan(self, filling: _Filling) -> bool:
+        """Looks at the next positions; whether any is missing. Ends the fill behind the last one."""
+        if filling.at >= len(filling.order):
+            self._end_fill(filling, "done")
+            return False
+        pks = filling.order.pks[filling.at : filling.at + SCAN].tolist()
+        filling.at += SCAN
+        if Face.ANNOTATION in filling.faces:
+            for pk in pks:
+                self._bodies.want(filling.member, pk)
+        if Face.IMAGE in filling.faces:
+            held = self._reader.held([node_id(pk, Kind.IMAGE) for pk in pks])
+            filling.left.extend(pk for pk in pks if node_id(pk, Kind.IMAGE) not in held)
+        return bool(filling.left)
+
+    def _sign(self, member: Membership, image: int) -> bool:
+        """Begins to fetch URLs; what has none is passed over when they have come. Never reason to go on."""
+        row = self._reader.image(image)
+        key = row.dataset if row is not None else 0
+        if key not in self._signing:
+            task = asyncio.ensure_future(self._signed(member, row, image))
+            self._signing[key] = task
+            task.add_done_callback(lambda task: self._has_signed(key, task))
+        return False
+
+    async def _signed(self, member: Membership, row: ImageRow | None, image: int) -> None:
+        try:
+            signed = await self._images.link(member, row) if row is not None else None
+        except PictofsError as error:
+            self._troubles.note(f"ahead of need: {error}")
+            self._give_up(str(error))
+            return
+        if signed is None:
+            # Beyond the reach of batches: a request each is for readers that wait.
+            self._pass_over(image)
+
+    def _has_signed(self, key: int, task: asyncio.Task[None]) -> None:
+        self._signing.pop(key, None)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("signing ahead of need failed in a way it should not", exc_info=task.exception())
+            return
+        if not task.cancelled():
+            self._later()
+
+    def _pass_over(self, image: int) -> None:
+        if self._ahead and self._ahead[0][1] == image:
+            self._ahead.popleft()
+        for filling in self._fillings.values():
+            if filling.left and filling.left[0] == image:
+                filling.left.popleft()
+
+    def landed(self, landed: Landed) -> None:
+        """One of the convoy's has ended."""
+        item, error = landed.item, landed.error
+        filling = self._fillings.get(item.row.dataset)
+        if landed.got is not None:
+            self._allowance.spend(landed.got.body_bytes)
+        if error is None:
+            if filling is not None:
+                filling.failures = 0
+            return
+        if isinstance(error, UrlExpired):
+            self._ahead.appendleft((item.member, item.row.pk, item.priority))
+        if filling is not None and item.priority is Priority.FILL:
+            filling.failures += 1
+            if filling.failures >= FAILURES:
+                self._end_fill(filling, f"it fails: {error}")
+
+    def _end_fill(self, filling: _Filling, why: str) -> None:
+        if self._fillings.pop(filling.dataset.pk, None) is not None:
+            _log.info(
+                "%s: %d images were fetched ahead in %.1f s: %s",
+                filling.dataset.file_name, filling.files, self._clock() - filling.begun_s, why,
+            )  # fmt: skip
+
+    def _give_up(self, why: str) -> None:
+        self._ahead.clear()
+        for filling in tuple(self._fillings.values()):
+            self._end_fill(filling, why)
+
+    @property
+    def hungry(self) -> bool:
+        """Whether more would be sent if there were slots."""
+        return bool(self._ahead or self._fillings) and self.convoy is not None and not self.convoy.full
+
+    def counts(self) -> dict[str, int]:
+        """What waits to be sent, by priority, beside what the fetcher has under way."""
+        return {
+            "look_ahead": len(self._ahead) + len(self._bodies),
+            "fill": sum(len(f.left) + max(0, len(f.order) - f.at) for f in self._fillings.values()),
+        }
+
+    async def stop(self) -> None:
+        """Nothing more is sent."""
+        self._stopped = True
+        if self._again is not None:
+            self._again.cancel()
+        self._give_up("the process ends")
+        for task in self._signing.values():
+            task.cancel()
+        await asyncio.gather(*self._signing.values(), return_exceptions=True)
+        await self._bodies.stop()
