@@ -50,6 +50,8 @@ def demo(mountpoint: str | None, folder: Path | None, images: int | None) -> int
     if folder is not None and images is not None:
         raise click.UsageError("--images draws pictures and --from brings some; say one of them")
     signal.signal(signal.SIGTERM, _terminate)
+    # A shell that starts us with & has us ignore Ctrl-C, and Python then leaves it at that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with contextlib.ExitStack() as leaving:
         # Once the end has begun, a second Ctrl-C must not cut it short.
         leaving.callback(_deaf)
@@ -130,12 +132,12 @@ def _tour(mountpoint: str, control_url: str) -> None:
         (f"ls {root}", "the datasets of the organization"),
         (f"cp -r {root}/{dataset}/images /tmp/pictures", "bytes arrive when they are read"),
         (
-            f"find {root}/{dataset}/annotations -name '*.json' | head -1 | xargs cat",
+            f"find {root}/{dataset}/annotations -name '*.json' -exec cat {{}} \\; -quit",
             "what is drawn on a picture",
         ),
         (f"ls {root}/{dataset}/splits/train/images", "views by reference, for training code"),
         (f"unzip -l {root}/{dataset}/exports/*.zip", "an export's list, without fetching the export"),
-        ("pictofs status", "what the mount is doing; also in .pictofs/status.json"),
+        (f"{_this_program()} status", "what the mount is doing; also in .pictofs/status.json"),
         (f"curl -s {control_url}/counters?detail=false", "what the service was asked"),
         (f"curl -s -X POST {control_url}/faults -d '{_FAULT}'", "break one in ten transfers, and copy again"),
     ):
@@ -145,6 +147,14 @@ def _tour(mountpoint: str, control_url: str) -> None:
 
 
 _FAULT = '{"host": "storage", "kind": "reset", "probability": 0.1}'
+
+
+def _this_program() -> str:
+    """How `pictofs` is typed here, where its environment may not be active."""
+    if shutil.which("pictofs"):
+        return "pictofs"
+    beside = Path(sys.executable).with_name("pictofs")
+    return str(beside) if beside.exists() else f"{sys.executable} -m pictofs"
 
 
 def _shell(name: str) -> str:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-SETTLED_S = 10.0  # a process that lived so long did not die of its start
+FORGIVEN_S = 1.0  # of life, for each death before: who is killed now and then is replaced at once
 BACKOFF_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
-LIMIT = 20  # deaths in a row, none of which settled: a minute and a half
+LIMIT = 20  # deaths in a row, hardly any life between them: a minute and a half
 
 
 @dataclass(slots=True)
 class Deaths:
-    """The deaths of one kind of process, in a row."""
+    """The deaths of one kind of process, those that are not forgiven yet."""
 
     count: int = 0
 
     def delay_s(self, lived_s: float) -> float | None:
         """One more, after so long a life: when to start again, or None when it is no use any more."""
-        if lived_s > SETTLED_S:
-            self.count = 0
-        self.count += 1
+        self.count = max(0, self.count - int(lived_s / FORGIVEN_S)) + 1
         if self.count > LIMIT:
             return None
         return BACKOFF_S[min(self.count - 1, len(BACKOFF_S) - 1)]

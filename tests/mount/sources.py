@@ -11,8 +11,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from pictofs.emulator.settings import EmulatorSettings
+from pictofs.emulator.synthetic import synthetic
+
 NESTED = "Straßen Ünïcode 東京"
-BIG = "Big"
+BIG = "Synthetic"
 NESTED_IMAGES = 2000
 BIG_IMAGES = 10_500
 
@@ -67,16 +70,13 @@ def nested(data: Path) -> Path:
     return root
 
 
-def big(data: Path) -> Path:
-    """10,500 small pictures: more than one call of the batch download names."""
-    root = data / BIG
-    for part in range(7):
-        (root / "images" / f"part{part}").mkdir(parents=True)
-    picture = _jpeg(3, side=8)
-    for number in range(BIG_IMAGES):
-        path = root / "images" / f"part{number % 7}" / f"{number:05d}.jpg"
-        path.write_bytes(picture + number.to_bytes(8, "big") * (number % 5 + 1))
-    return root
+def big(settings: EmulatorSettings) -> dict[str, bytes]:
+    """Relative path → bytes of what an emulator of these settings makes on demand: 10,500 small pictures."""
+    found = {}
+    for image in synthetic(0, settings).images:
+        path = f"{image.directory_path}/{image.filename}".lstrip("/")
+        found[path] = bytes(image.stored.content.read(0, image.stored.size))
+    return found
 
 
 def _write(path: Path, body: bytes, number: int) -> None:

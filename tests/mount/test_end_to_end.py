@@ -32,14 +32,19 @@ TTL_S = 0.5
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     sources.nested(folder)
-    sources.big(folder)
     return folder
+
+
+def in_dialect(dialect: str, data: Path) -> EmulatorSettings:
+    return EmulatorSettings(
+        dialect=dialect, data=data, rate_limit=100_000,
+        images=sources.BIG_IMAGES, image_bytes=1000, names="plain", annotated=0,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=["a", "b", "c"])
 def service(request: pytest.FixtureRequest, data: Path) -> Iterator[Running]:
-    settings = EmulatorSettings(dialect=request.param, data=data, rate_limit=100_000)
-    with start(settings) as running:
+    with start(in_dialect(request.param, data)) as running:
         yield running
 
 
@@ -60,12 +65,9 @@ def copied(of: Path, to: Path) -> Path:
     return to
 
 
-def as_served(root: Path, mount: Mount) -> dict[str, bytes]:
-    """The files of a folder as the dialect shows them: dialect A knows no directories."""
-    found = {
-        "/".join(names.encode(part) for part in name.split("/")): body
-        for name, body in sources.files(root).items()
-    }
+def as_served(expected: dict[str, bytes], mount: Mount) -> dict[str, bytes]:
+    """Names as the mount writes them; dialect A knows no directories."""
+    found = {"/".join(map(names.encode, name.split("/"))): body for name, body in expected.items()}
     if mount.status()["dialect"] != "a":
         return found
     flat = {os.path.basename(name): body for name, body in found.items()}
@@ -73,7 +75,7 @@ def as_served(root: Path, mount: Mount) -> dict[str, bytes]:
     return flat
 
 
-def assert_same(found: Path, expected: Path, mount: Mount) -> None:
+def assert_same(found: Path, expected: dict[str, bytes], mount: Mount) -> None:
     """Equal names and bytes; not one assert of megabytes."""
     left, right = sources.files(found), as_served(expected, mount)
     assert left.keys() == right.keys()
@@ -91,9 +93,9 @@ def test_a_copy_of_2000_images_equals_the_source(mount: Mount, data: Path, tmp_p
     there = mount.root / sources.NESTED
     assert {entry.name for entry in mount.root.iterdir()} == {sources.NESTED, sources.BIG}
     copy = copied(there, tmp_path / "copy")
-    assert_same(copy / "images", data / sources.NESTED / "images", mount)
+    assert_same(copy / "images", sources.files(data / sources.NESTED / "images"), mount)
     annotations = sources.files(copy / "annotations")
-    expected = as_served(data / sources.NESTED / "annotations", mount)
+    expected = as_served(sources.files(data / sources.NESTED / "annotations"), mount)
     assert {
         name: json.loads(body)["annotations"] for name, body in annotations.items() if name in expected
     } == {name: json.loads(body)["annotations"] for name, body in expected.items()}
@@ -106,9 +108,15 @@ def test_a_copy_of_2000_images_equals_the_source(mount: Mount, data: Path, tmp_p
     assert json.loads((copy / "dataset.json").read_bytes())["name"] == sources.NESTED
 
 
-def test_a_copy_of_more_images_than_a_batch_names_is_whole(mount: Mount, data: Path, tmp_path: Path) -> None:
+def test_a_copy_of_10500_images_is_whole(mount: Mount, data: Path, tmp_path: Path) -> None:
+    """More than one call of the batch download names; several copies at once, as data loaders read."""
     there, copy = mount.root / sources.BIG / "images", tmp_path / "copy"
-    assert_same(copied(there, copy), data / sources.BIG / "images", mount)
+    copy.mkdir()
+    everything = f"cd '{there}' && find . -type f -print0 | xargs -0 -P 8 -n 250 cp --parents -t '{copy}'"
+    run("sh", "-c", everything)
+    expected = sources.big(in_dialect(mount.status()["dialect"], data))
+    assert len(expected) == sources.BIG_IMAGES
+    assert_same(copy, expected, mount)
 
 
 def test_an_export_is_listed_and_tested_through_the_mount(mount: Mount) -> None:
@@ -184,7 +192,7 @@ def test_the_same_copy_with_short_lived_urls_and_failing_transfers(
     try:
         rough = mounts(service).mounted()
         copy = copied(rough.root / sources.NESTED / "images", tmp_path / "copy")
-        assert_same(copy, data / sources.NESTED / "images", rough)
+        assert_same(copy, sources.files(data / sources.NESTED / "images"), rough)
         assert sum(fault["struck"] for fault in service.faults()) > 0
     finally:
         service.clear_faults()
