@@ -4,7 +4,8 @@ It looks from outside, at what the loop writes into shared memory and at the des
 is well pays nothing for it. Two ways to hang are told apart from a mount that nobody uses:
 
     busy       one request has been in hand for too long
-    deaf       requests have been waiting at the descriptor, and none was taken (stopped, swapped out)
+    deaf       requests have been waiting at the descriptor, and none was taken
+    stopped    by a signal; then it may also have taken a request and not know it yet
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Silence:
     requests: int = -1
 
     def look(self, now_s: float, busy_s: float, waiting: bool, requests: int) -> float:
-        """What is seen now: seconds at the request in hand, whether others wait, how many were taken."""
+        """What is seen now: seconds at the request in hand, whether others may wait, requests taken so far."""
         if not waiting or requests != self.requests:
             self.since_s, self.requests = now_s, requests
         return max(busy_s, now_s - self.since_s)
@@ -69,7 +70,10 @@ class Watch:
             return
         shared = self._kernel.shared
         silent_s = self._silence.look(
-            time.monotonic(), shared.silent_s(), _readable(self._kernel.fd), sum(shared.requests().values())
+            time.monotonic(),
+            shared.silent_s(),
+            _readable(self._kernel.fd) or _stopped(self._pid),
+            sum(shared.requests().values()),
         )
         if silent_s > self._limit_s:
             _log.error("the serving process has been silent for %.0f s and is replaced", silent_s)
@@ -86,6 +90,14 @@ def _readable(descriptor: int) -> bool:
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
     return any(state & select.POLLIN for _, state in poller.poll(0))
+
+
+def _stopped(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2][:1] == b"T"
+    except FileNotFoundError:
+        return False
 
 
 def ended_within(pid: int, limit_s: float) -> bool:
