@@ -19,11 +19,11 @@ lint: $(VENV)/.test
 
 # A stamp for each set of packages; installed anew when what is wanted has changed.
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[emulator]'
+	$(BIN)/python -m pip install --quiet --use-pep517 --disable-pip-version-check -e '.[emulator]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[emulator,test]'
+	$(BIN)/python -m pip install --quiet --use-pep517 --disable-pip-version-check -e '.[emulator,test]'
 	@touch $@ $(VENV)/.demo
 
 $(BIN)/python:

@@ -141,8 +141,9 @@ def test_a_split_is_read_through_its_plain_paths(mount: Mount, data: Path) -> No
 
 
 def test_stat_is_exact_and_stays(service: Running, shared_mounts: Make, data: Path) -> None:
-    """ "The size that stat returns is exact." "A file has the same modification time before and after it is
-    fetched."
+    """ "The size that stat returns is exact."
+
+    "A file has the same modification time before and after it is fetched."
     """
     fresh = shared_mounts(service, "prefetch=off").mounted()
     below = "" if fresh.status()["dialect"] == "a" else "train/día"
