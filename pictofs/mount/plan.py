@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pictofs import __version__
 from pictofs.config import Settings
-from pictofs.mount import configuration, keys, logs, mountinfo, mountpoint, overlay, places
+from pictofs.errors import UsageError
+from pictofs.mount import configuration, keys, logs, mountinfo, mountpoint, options, overlay, places
 from pictofs.mount.configuration import Configured
 
 
@@ -37,12 +39,25 @@ class Plan:
         return str(self.run_dir / (places.name_of(self.mountpoint) + mountinfo.BENEATH))
 
 
+# Values that this version does not act on yet: refused, since silence would be a promise.
+_NOT_YET = {"metrics": None, "annotation_size": "exact", "bulk": "auto off", "opened": "hidden off"}
+
+
+def _refuse_what_is_not_made(settings: Settings) -> None:
+    for name, works in _NOT_YET.items():
+        value = getattr(settings, options.BY_NAME[name].field)
+        if value is not None and value not in (works or "").split():
+            mend = f"use {' or '.join(works.split())}" if works else "leave it out"
+            raise UsageError(f"{name}={value} is not available in pictofs {__version__}; {mend}")
+
+
 def prepare(configured: Configured, folder: str, environ: Mapping[str, str], *, foreground: bool) -> Plan:
     """Check everything that can be told without the network and without /dev/fuse, the cheapest first.
 
     MountpointUnusable, UsageError (a key that is not there among them), CacheUnusable.
     """
     settings = configured.settings
+    _refuse_what_is_not_made(settings)
     where = mountpoint.check(folder)
     api_keys = tuple(keys.read(profile, environ) for profile in settings.profiles)
     places.check_cache_dir(Path(settings.cache_dir), where)

@@ -7,7 +7,7 @@ import pytest
 
 from pictofs.config import KeySource, Settings
 from pictofs.errors import UsageError
-from pictofs.mount import configuration, options
+from pictofs.mount import configuration, options, plan
 
 HOME = {"HOME": "/home/someone"}
 
@@ -222,3 +222,11 @@ def test_a_key_that_was_typed_in_the_wrong_place_is_not_repeated() -> None:
     with pytest.raises(UsageError) as caught:
         read("api_key_file= ")
     assert "pk_" not in str(caught.value)
+
+
+@pytest.mark.parametrize("said", ["metrics=9464", "annotation_size=padded", "bulk=create", "opened=listed"])
+def test_what_this_version_does_not_act_on_is_refused_and_not_ignored(said: str, tmp_path: Path) -> None:
+    environ = {**HOME, "PICTOGRAPH_API_KEY": "pk_live_x"}
+    configured = configuration.read(None, [said, f"cache_dir={tmp_path}/cache"], environ, [])
+    with pytest.raises(UsageError, match=f"{said.partition('=')[0]}=.* is not available in pictofs"):
+        plan.prepare(configured, str(tmp_path), environ, foreground=True)
