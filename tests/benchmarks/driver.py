@@ -138,7 +138,7 @@ MEASURES = (
     ),
     Measure("cold", "files", (Step("first read, caches dropped", "epoch", 1),), cold=True),
     Measure("big", "big", (Step("1 GB first time", "big"), Step("1 GB again", "big"))),
-    Measure("random", "big", (Step("random 4 KB first time", "scattered", 2000),)),
+    Measure("random", "big", (Step("random 4 KB first time", "scattered", 20_000),)),
     Measure("many", "many", (Step("list many", "scan"), Step("list many again", "scan"))),
     Measure("ls", "files", (Step("ls -l, cold", "long_list"),)),
 )

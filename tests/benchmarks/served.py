@@ -35,12 +35,11 @@ class Served:
 
     def __init__(
         self, folder: Path, mountpoint: Path, *, io: str = "cache", valid_s: float = DAY_S,
-        cpus: Sequence[int] = (), read_ahead_kib: int = 1024, helper: bool | None = None,
-        source: str = "pictofs",
+        cpus: Sequence[int] = (), helper: bool | None = None, source: str = "pictofs",
     ) -> None:
         self.folder, self.mountpoint = folder, mountpoint
         self._io, self._valid_s, self._cpus = io, valid_s, list(cpus)
-        self._read_ahead_kib, self._helper, self._source = read_ahead_kib, helper, source
+        self._helper, self._source = helper, source
         self.child: subprocess.Popen[str] | None = None
         self.fd = -1
         self.negotiated: Negotiated | None = None
@@ -51,7 +50,6 @@ class Served:
         self.fd = mounting.mount(str(self.mountpoint), helper=self._helper, source=self._source)
         try:
             self.negotiated = negotiate(self.fd, io=self._io, cache_dir=str(self.folder))
-            mounting.read_ahead(str(self.mountpoint), self._read_ahead_kib)
             self.shared = Shared.create()
             self.start()
         except BaseException:
@@ -80,6 +78,7 @@ class Served:
         said = {
             "fd": self.fd, "shared": self.shared.fd, "negotiated": self.negotiated.to_json(),
             "resend": resend, "folder": str(self.folder), "valid_s": self._valid_s, "cpus": self._cpus,
+            "mountpoint": str(self.mountpoint),
         }
         self.child = subprocess.Popen(
             [sys.executable, "-m", "tests.benchmarks.served", json.dumps(said)],
@@ -97,7 +96,7 @@ class Served:
         self.child.communicate()
 
     def ask(self, verb: str) -> Any:
-        """Have the server do something: `rescan`, `release`, `state`."""
+        """Have the server do something: `rescan`, `release`, `state`, `stop`."""
         assert self.child is not None
         assert self.child.stdin is not None
         assert self.child.stdout is not None
@@ -146,6 +145,10 @@ def _serve(said: dict[str, Any]) -> None:
 
     def listen() -> None:
         for line in sys.stdin:
+            if line == "stop\n":
+                driver.stop()
+                print("null", flush=True)
+                continue
             answers: list[object] = []
 
             def act(verb: str, into: list[object]) -> None:
@@ -156,7 +159,7 @@ def _serve(said: dict[str, Any]) -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     print("serving", flush=True)
-    driver.serve()
+    driver.serve(said["mountpoint"])
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import logging
-import mmap
 import os
 
 from pictofs.drivers.kernel import replies, wire
-from pictofs.drivers.kernel.readers import Readers
+from pictofs.drivers.kernel.readers import Readers, page_aligned
 from pictofs.vfs.types import Attr, Bytes, Done, Entry, Fail, Ticket
 
 log = logging.getLogger(__name__)
@@ -56,10 +55,10 @@ class Answers:
 
     def __init__(self, fd: int, max_read_bytes: int) -> None:
         self._fd = fd
-        self._out = memoryview(mmap.mmap(-1, max_read_bytes))
+        self._out = page_aligned(max_read_bytes)
         self._waiting: dict[int, tuple[Ticket, int]] = {}   # unique → its ticket, the directory it locks
         self.busy: dict[int, int] = {}      # directory → requests under way that hold its lock in the kernel
-        self.readers = Readers(self.send, max_read_bytes)
+        self.readers = Readers(self.send_pages, self.send_error, max_read_bytes)
         self.now = Callbacks(self)          # for the request in hand
 
     def __len__(self) -> int:
@@ -73,6 +72,17 @@ class Answers:
             self._unsent(error, wire.OUT_HEADER.unpack_from(answer)[2])
             return False
         return True
+
+    def send_pages(self, unique: int, pages: memoryview) -> None:
+        """The bytes of a READ, from a buffer that is aligned: the header goes apart. From any thread."""
+        try:
+            os.writev(self._fd, (wire.OUT_HEADER.pack(_HEADER + len(pages), 0, unique), pages))
+        except OSError as error:
+            self._unsent(error, unique)
+
+    def send_error(self, unique: int, number: int) -> None:
+        """A request that did not wait fails. From any thread."""
+        self.send(wire.error(unique, number))
 
     def reply(self, unique: int, answer: bytes) -> bool:
         """Answer a request that may have waited; False when the kernel no longer wants it."""
@@ -99,7 +109,7 @@ class Answers:
                 if os.preadv(piece.fd, (out[begin:end],), piece.offset, os.RWF_NOWAIT) != piece.size_bytes:
                     break
             else:
-                self._send_pages(unique, out[:end])
+                self.send_pages(unique, out[:end])
                 return
         except OSError:
             # EAGAIN: not in page cache; EOPNOTSUPP: a file system that cannot tell; any other comes up again
@@ -132,12 +142,6 @@ class Answers:
             else:
                 self.busy[directory] -= 1
 
-    def _send_pages(self, unique: int, pages: memoryview) -> None:
-        try:
-            # apart from the header, so that the kernel copies page to page
-            os.writev(self._fd, (wire.OUT_HEADER.pack(_HEADER + len(pages), 0, unique), pages))
-        except OSError as error:
-            self._unsent(error, unique)
 
     def _unsent(self, error: OSError, unique: int) -> None:
         if error.errno == errno.ENOENT or error.errno in GONE:

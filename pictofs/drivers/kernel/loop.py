@@ -111,7 +111,6 @@ class KernelDriver:
 
     def quiesce(self) -> None:
         """Notify no more, so that an unmount has nothing to wait for. What is asked is answered."""
-        self._vfs.on_changed = None
         self._notifier.stop()
 
     def stop(self) -> None:

@@ -245,7 +245,8 @@ def dead(mountpoint: str, ask: str = "") -> bool:
             probe.stderr.close()
         probe.returncode = -9
         return False
-    return os.strerror(errno.ENOTCONN).encode() in said
+    # an overlay says ESTALE of what it can no longer look up below
+    return any(os.strerror(number).encode() in said for number in (errno.ENOTCONN, errno.ESTALE))
 
 
 def read_ahead(mountpoint: str, size_kib: int) -> bool:

@@ -12,6 +12,7 @@ BLOCK_BYTES = 4096                 # st_blksize
 _NS = 1_000_000_000
 _FOREVER_S = 1 << 31               # longer than a mount lives; the kernel counts in jiffies
 _NO_ATTR = (0,) * 16
+_NO_ENTRY = (0,) * 22
 DOT, DOTDOT = 1, 2                 # cookies of `.` and `..`; those of vfs begin above 255
 _pack_rows = [wire.dirent(length).pack for length in range(256)]             # by length of the name
 _pack_rows_plus = [wire.direntplus(length).pack for length in range(256)]
@@ -101,7 +102,7 @@ def dots(inos: tuple[int, int], after: int, plus: bool) -> list[bytes]:
     found = []
     for cookie, name, ino in ((DOT, b".", inos[0]), (DOTDOT, b"..", inos[1])):
         if cookie > after:
-            head = (0,) * 22 if plus else ()
+            head = _NO_ENTRY if plus else ()
             pack = (_pack_rows_plus if plus else _pack_rows)[len(name)]
             found.append(pack(*head, ino, cookie, len(name), 0o040000 >> 12, name))
     return found
@@ -116,6 +117,7 @@ def rows(
     to look the name up when somebody wants more than its name.
     """
     packed: list[bytes] = []
+    add = packed.append
     name_s, name_ns = _seconds(valid_s)
     head_bytes = wire.DIRENTPLUS_BYTES if plus else wire.DIRENT_BYTES
     for index in range(first, len(entries)):
@@ -125,14 +127,22 @@ def rows(
         room_bytes -= head_bytes + (length + 7 & ~7)
         if room_bytes < 0:
             return packed, index
-        if not plus:
-            packed.append(_pack_rows[length](row.ino, row.cookie, length, row.mode >> 12, name))
-            continue
         attr = row.attr
-        if attr is None or not attr.size_known:
-            head: tuple[int, ...] = (0,) * 22
+        if not plus:
+            add(_pack_rows[length](row.ino, row.cookie, length, row.mode >> 12, name))
+        elif attr is None or not attr.size_known:
+            add(_pack_rows_plus[length](*_NO_ENTRY, row.ino, row.cookie, length, row.mode >> 12, name))
         else:
+            # as `entry` is, and for the same reason
             attr_s, attr_ns = _seconds(attr.valid_s)
-            head = (attr.node, 0, name_s, attr_s, name_ns, attr_ns, *_fields(attr))
-        packed.append(_pack_rows_plus[length](*head, row.ino, row.cookie, length, row.mode >> 12, name))
+            size_bytes, mtime_ns = attr.size_bytes, attr.mtime_ns
+            time_s = mtime_ns // _NS
+            mtime_ns -= time_s * _NS
+            add(_pack_rows_plus[length](
+                attr.node, 0, name_s, attr_s, name_ns, attr_ns,
+                attr.ino, size_bytes, size_bytes + 511 >> 9,
+                time_s, time_s, time_s, mtime_ns, mtime_ns, mtime_ns,
+                attr.mode, attr.nlink, attr.uid, attr.gid, 0, BLOCK_BYTES, 0,
+                row.ino, row.cookie, length, row.mode >> 12, name,
+            ))
     return packed, len(entries)

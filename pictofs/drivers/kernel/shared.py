@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 import time
 
 from pictofs.drivers.kernel.wire import OPCODES, Opcode
@@ -35,7 +36,7 @@ class Shared:
         self._map = mmap.mmap(fd, 0)
         self.words = memoryview(self._map).cast("Q")
         if self.words[0] != MAGIC:
-            self.words[: ROWS] = memoryview(bytes(ROWS * 8)).cast("Q")
+            self._map[:] = bytes(len(self._map))
             self.words[0] = MAGIC
 
     @classmethod
@@ -43,6 +44,7 @@ class Shared:
         """A fresh one."""
         fd = os.memfd_create("pictofs-serving", os.MFD_CLOEXEC)
         os.ftruncate(fd, (ROWS + OPEN_NODES * ROW_WORDS) * 8)
+        os.pwrite(fd, MAGIC.to_bytes(8, sys.byteorder), 0)   # zero else, and not touched: it costs no memory
         return cls(fd)
 
     def silent_s(self) -> float:

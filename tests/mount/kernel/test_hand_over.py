@@ -141,8 +141,12 @@ def test_a_server_that_dies_in_a_notification_is_seen_to_be_gone(tmp_path: Path)
             "sys.stdin.read()\n"
         )
         server = subprocess.Popen(
-            [sys.executable, "-c", code, str(fd)], pass_fds=[fd], cwd=ROOT, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-c", code, str(fd)],
+            pass_fds=[fd],
+            cwd=ROOT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         assert server.stdout is not None
         assert server.stdout.readline() == "telling\n"

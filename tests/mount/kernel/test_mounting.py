@@ -72,6 +72,17 @@ def test_a_busy_mount_stays_until_it_is_left(folder: Path, serve: Serve) -> None
     assert served.child.wait(20) == 0
 
 
+def test_stop_unmounts_and_serving_ends_with_the_last_user(folder: Path, serve: Serve) -> None:
+    served = serve(folder)
+    assert served.child is not None
+    with (served.mountpoint / "60000.bin").open("rb") as file:
+        for _ in range(2):
+            served.ask("stop")
+        assert mounting.mounted(str(served.mountpoint)) is None
+        assert file.read() == (folder / "60000.bin").read_bytes()
+    assert served.child.wait(20) == 0
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user in a mount namespace of its own")
 @pytest.mark.skipif(not shutil.which("setpriv") or not shutil.which("unshare"), reason="no util-linux")
 def test_an_ordinary_user_mounts_with_the_helper() -> None:

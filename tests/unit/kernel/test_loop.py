@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pictofs.config import Settings
@@ -165,6 +166,19 @@ def test_a_block_that_is_cut_short_is_an_error_never_a_short_read(kernel: Kernel
     (tmp_path / "a").write_bytes(b"b")       # behind the back of the vfs, which knows five bytes
     read = wire.READ_IN.pack(0, 0, 4096) + b"\0" * 20
     assert kernel.ask(Opcode.READ, read, kernel.node("a"))[0] == errno.EIO
+
+
+def test_what_cannot_be_read_without_waiting_is_read_by_a_thread(kernel: Kernel) -> None:
+    with open("/proc/version", "rb") as file:    # procfs does not know RWF_NOWAIT
+        truth = file.read()
+        node = kernel.node("a")
+        found = kernel.vfs.nodes[node]
+        found.attr = msgspec.structs.replace(found.attr, size_bytes=len(truth))
+        kernel.vfs.fds[node] = os.dup(file.fileno())
+        read = wire.READ_IN.pack(0, 0, 4096) + b"\0" * 20
+        assert kernel.ask(Opcode.READ, read, node) == (0, truth)
+        read = wire.READ_IN.pack(0, 7, 9) + b"\0" * 20
+        assert kernel.ask(Opcode.READ, read, node) == (0, truth[7:16])
 
 
 def test_names_that_are_not_utf_8_do_not_exist_and_foreign_xattrs_are_not_supported(kernel: Kernel) -> None:
