@@ -6,7 +6,8 @@
 Detached, the FUSE mount lives as long as the overlay does: there is one mount to see and one to unmount, and
 whoever ends it ends both. The overlay remembers what its lower layer was: a name that changed below is ESTALE
 through it, and one that appeared where a look had found none stays away, until it is remounted. So it is,
-after changes, at most once in REMOUNT_S.
+after changes, at most once in REMOUNT_S. That passes over the names of files that are open, so it is done
+again and again, ever more rarely, for those that have been closed since.
 
 Mounting and remounting look into the mount, which may keep them waiting: a child does it, and the supervisor
 goes on.
@@ -31,6 +32,7 @@ from pictofs.mount.events import Events
 _log = logging.getLogger(__name__)
 
 REMOUNT_S = 1.0  # between two remounts: each drops what the kernel remembers of all names
+RAREST_S = 300.0  # between two when nothing has changed since
 LIMIT_S = 20.0  # a child that takes longer is killed
 
 # sys/mount.h
@@ -97,6 +99,7 @@ class Overlay:
         self._child = 0
         self._pipe = -1
         self._due = False
+        self._again_s = REMOUNT_S
         self._remounted_s = -REMOUNT_S
         self.mounted = False
 
@@ -123,6 +126,7 @@ class Overlay:
 
     def changed(self) -> None:
         """Something below is not what it was: remount soon."""
+        self._again_s = REMOUNT_S
         if not self._due:
             self._due = True
             wait_s = max(0.0, self._remounted_s + REMOUNT_S - time.monotonic())
@@ -154,10 +158,14 @@ class Overlay:
             self._events.after("remount", REMOUNT_S, self._remount)
             return
         self._due, self._remounted_s = False, time.monotonic()
+        self._events.after("remount", self._again_s, self._remount)
+        self._again_s = min(2 * self._again_s, RAREST_S)
 
         def ended(number: int) -> None:
             if number:
                 _log.warning("the overlay could not be remounted: %s", os.strerror(number))
+            else:
+                _log.debug("the overlay is remounted")
 
         self._aside(lambda: _mount(None, self._where, None, _FLAGS | _MS_REMOUNT, None), ended)
 

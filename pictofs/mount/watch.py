@@ -37,7 +37,7 @@ class Silence:
     requests: int = -1
 
     def look(self, now_s: float, busy_s: float, waiting: bool, requests: int) -> float:
-        """What is seen now: seconds at the request in hand, whether others may wait, requests taken so far."""
+        """What is seen now: seconds at the request in hand, whether others may wait, requests taken."""
         if not waiting or requests != self.requests:
             self.since_s, self.requests = now_s, requests
         return max(busy_s, now_s - self.since_s)
