@@ -126,6 +126,11 @@ def received(paper: int) -> Before:
     with open(paper, "rb") as file:
         file.seek(0)
         before = unpack(file.read())
+    # Children are to be of the same installation as this program.
+    environ = {name: value for name, value in before.plan.environ.items() if name != "PYTHONPATH"}
+    if "PYTHONPATH" in os.environ:
+        environ["PYTHONPATH"] = os.environ["PYTHONPATH"]
+    before = dataclasses.replace(before, plan=dataclasses.replace(before.plan, environ=environ))
     for fd in before.descriptors:
         os.set_inheritable(fd, False)
     return before
