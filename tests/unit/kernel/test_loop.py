@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import queue
 import socket
 import threading
 from collections.abc import Iterator
@@ -15,9 +16,11 @@ import pytest
 from pictofs.config import Settings
 from pictofs.drivers.kernel import KernelDriver, handshake, wire
 from pictofs.drivers.kernel.handshake import Negotiated
+from pictofs.drivers.kernel.readers import Readers
 from pictofs.drivers.kernel.shared import Shared
 from pictofs.drivers.kernel.wire import Init, Notify, Opcode
 from pictofs.errors import NoFuse
+from pictofs.vfs.types import Piece
 from tests.benchmarks.folder import FolderVfs
 
 
@@ -179,6 +182,28 @@ def test_what_cannot_be_read_without_waiting_is_read_by_a_thread(kernel: Kernel)
         assert kernel.ask(Opcode.READ, read, node) == (0, truth)
         read = wire.READ_IN.pack(0, 7, 9) + b"\0" * 20
         assert kernel.ask(Opcode.READ, read, node) == (0, truth[7:16])
+
+
+def test_a_quick_disk_is_read_by_the_loop_while_nobody_else_wants_something(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"bytes")
+    failed: list[tuple[int, int]] = []
+    answered: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
+    readers = Readers(lambda *of: answered.put((of[0], bytes(of[1]))), lambda *of: failed.append(of), 4096)
+    readers.start()
+    assert not readers.quick, "nobody knows yet"
+    with (tmp_path / "a").open("rb") as file:
+        piece = Piece(file.fileno(), 1, 3)
+        for unique in range(100):
+            readers.submit(unique, [piece, piece])
+            assert answered.get(timeout=10) == (unique, b"yteyte")
+    readers.stop()
+    assert not failed
+    readers.took(0.0)
+    for _ in range(50):
+        readers.took(0.0001)
+    assert readers.quick
+    readers.took(0.01)
+    assert not readers.quick
 
 
 def test_names_that_are_not_utf_8_do_not_exist_and_foreign_xattrs_are_not_supported(kernel: Kernel) -> None:
