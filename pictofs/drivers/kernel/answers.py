@@ -99,7 +99,7 @@ class Answers:
         return True
 
     def reply_bytes(self, unique: int, found: Bytes) -> None:
-        """Answer READ: what is in page cache here and now, so what a quick disk has, the rest by the readers."""
+        """Answer READ: what is in page cache, or on a quick disk, here and now; the rest by the readers."""
         if self._waiting:
             self._finished(unique)
         if not found.pieces:
