@@ -82,12 +82,16 @@ class Want(msgspec.Struct, tag="want", array_like=True, frozen=True):
 
 
 class Read(msgspec.Struct, tag="read", array_like=True, frozen=True):
-    """For the access pattern: a reader has read here, from what was present. Not answered."""
+    """For the access pattern: a reader has read here, from what was present. Not answered.
+
+    `end` says that the file ends there.
+    """
 
     node: int
     offset: int
     size_bytes: int
     pid: int
+    end: bool = False
 
 
 class Cancel(msgspec.Struct, tag="cancel", array_like=True, frozen=True):

@@ -57,11 +57,11 @@ class Landed:
     got: Got | None
 
 
-Ended = Callable[[Landed], None]
+Ended = Callable[[Sequence[Landed]], None]
 
 
 class Convoy:
-    """What is on its way in batches. Lives in one event loop, where `landed` hears of each, then `moved`.
+    """What is on its way in batches. Lives in one event loop, where `landed` hears of each batch, then `moved`.
 
     `keep` is the room's; `push` tells the mounts of versions that turned out to be others. `memory_bytes`
     bounds what has been asked for and is not yet in the store.
@@ -210,7 +210,7 @@ class Convoy:
             if landed.got is not None:
                 item.member.partition.pool.worked(item.signed)
             self._fetcher.carried(item.member, Fetch(item.node, 0), brought=error is None)
-            self._tell_landed(landed)
+        self._tell_landed(ended)
         self._tell_moved()
 
 

@@ -13,7 +13,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pictofs import __version__
@@ -88,7 +88,7 @@ class Dispatch:
         fetcher: Fetcher,
         control: Control,
         troubles: Troubles,
-        read: Callable[[Membership, Read], None],
+        read: Callable[[Mapping[int, Membership], Read], None],
         missed: Callable[[Membership, int, int], None],
         looked: Callable[[Membership, int], None],
         idle: Callable[[bool], None],
@@ -127,9 +127,7 @@ class Dispatch:
             case Want():
                 self._want(mount, message)
             case Read():
-                member = mount.members.get(organization(self._reader, message.node, self._organizations))
-                if member is not None:
-                    self._read(member, message)
+                self._read(mount.members, message)
             case Cancel():
                 self._cancel(mount, message.id)
             case Ask():

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pictofs.api import Client
 from pictofs.catalog import Catalog, CatalogReader
@@ -247,10 +247,11 @@ class Engine:
         def push(change: Change) -> None:
             self.dispatch.push(change)
 
-        def landed(landed: Landed) -> None:
-            if landed.error is None or isinstance(landed.error, PictofsError):
-                self._transferred(landed.got or landed.error)
-            self.prefetch.landed(landed)
+        def landed(batch: Sequence[Landed]) -> None:
+            saturated = self.fetcher.saturated or self.prefetch.hungry
+            for each in batch:
+                self._transferred(each.got or each.error, saturated)
+                self.prefetch.landed(each)
 
         self.orders = Orders(
             self._catalog.path, lambda dataset: self.prefetch.forget(dataset), lambda dataset: None
@@ -268,7 +269,7 @@ class Engine:
             self.prefetch.pump, memory_bytes=MEMORY_BYTES,
         )  # fmt: skip
 
-    def _transferred(self, outcome: Got | PictofsError | None) -> None:
+    def _transferred(self, outcome: Got | BaseException | None, saturated: bool) -> None:
         """A transfer has ended: how many more may run at once follows."""
         got = outcome if isinstance(outcome, Got) else None
         if self.pace.ended(
@@ -276,14 +277,15 @@ class Engine:
             got.body_bytes if got else 0,
             got.first_byte_s if got else 0.0,
             troubled=got.attempts > 1 if got else isinstance(outcome, TransferError),
-            saturated=self.fetcher.saturated or self.prefetch.hungry,
+            saturated=saturated,
         ):
+            _log.debug("%d transfers at once from now on", self.pace.jobs)
             self.fetcher.set_jobs(self.pace.jobs)
 
     def _demanded(self, outcome: Got | PictofsError) -> None:
         if isinstance(outcome, Got):
             self.allowance.spend(outcome.body_bytes)
-        self._transferred(outcome)
+        self._transferred(outcome, self.fetcher.saturated or self.prefetch.hungry)
 
     def _access(self, account: Account, policy: Policy) -> Access:
         client = self._make_client(account, policy)
@@ -304,9 +306,9 @@ class Engine:
         couriers = self._couriers.values()
         return sum(c.requests for c in couriers), sum(c.bytes_received for c in couriers)
 
-    def _read(self, member: Membership, message: Read) -> None:
+    def _read(self, members: Mapping[int, Membership], message: Read) -> None:
         """A reader was seen on what is present: for its pattern, and for `lru`."""
-        self.prefetch.read(member, message)
+        self.prefetch.read(members, message)
         if self._limits.eviction != "lru" or message.size_bytes <= 0:
             return
         try:

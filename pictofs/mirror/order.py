@@ -108,6 +108,15 @@ class Orders:
             held.building.add_done_callback(lambda future: self._done(dataset.pk, held, future))
         return held.order
 
+    def find(self, pk: int) -> tuple[int, Order, tuple[int, int]] | None:
+        """(dataset, order, positions) of an image in one of the orders that are held, the latest first."""
+        for dataset in reversed(self._held):
+            order = self._held[dataset].order
+            found = order.positions(pk) if order is not None else None
+            if order is not None and found is not None:
+                return dataset, order, found
+        return None
+
     async def close(self) -> None:
         """Waits for what is being built, and ends the thread."""
         self._closed = True

@@ -16,11 +16,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
-
-from cachetools import TTLCache
 
 from pictofs.catalog import CatalogReader
 from pictofs.catalog.model import DatasetRow, ImageRow, Kind, node_id, node_kind, node_pk
@@ -47,6 +45,7 @@ FULL_WINDOW_BYTES = 64 << 20  # ahead of a reader when the store is full: the sp
 SMALL_BYTES = 256 << 10  # an image whose size is asked for is fetched whole up to here
 DATASET_S = 1.0          # how old a dataset's row may be here
 FAILURES = 16            # in a row, and a fill ends
+_KINDS = (Kind.IMAGE, Kind.ANNOTATION)
 
 
 class Rooms(Protocol):
@@ -102,7 +101,9 @@ class Prefetch:
         self.convoy: Convoy | None = None   # set once both are made
         self._ahead: deque[tuple[Membership, int, Priority]] = deque(maxlen=QUEUE)
         self._fillings: dict[int, _Filling] = {}
-        self._datasets: TTLCache[int, DatasetRow | None] = TTLCache(1024, DATASET_S, timer=clock)
+        self._datasets: dict[int, tuple[DatasetRow | None, float]] = {}  # and until when it is believed
+        self._looked_s = float("-inf")
+        self._is_crowded = False
         self._signing: dict[int, asyncio.Task[None]] = {}
         self._again: asyncio.Handle | None = None
         self._stopped = False
@@ -111,21 +112,33 @@ class Prefetch:
 
     def missed(self, member: Membership, node: int, pid: int) -> None:
         """Somebody waits for a block of `node`."""
-        self._sight(member, node, pid, missing=True, whole=False)
+        self._miss(member, node, pid)
 
-    def read(self, member: Membership, message: Read) -> None:
-        """Somebody has read from what is here; to the end of the file, if the message says so."""
-        size_bytes = self._reader.size_bytes(message.node)
-        whole = size_bytes is not None and message.offset + message.size_bytes >= size_bytes
-        self._sight(member, message.node, message.pid, missing=False, whole=whole)
+    def read(self, members: Mapping[int, Membership], message: Read) -> None:
+        """Somebody on the mount with these members has read from what is here. Thousands come in a second."""
+        face = Face.IMAGE if message.node & 0xFF == Kind.IMAGE else Face.ANNOTATION
+        # The first version of an annotation has the pk of its image's; later ones are found by what is missed.
+        found = self._orders.find(node_pk(message.node))
+        dataset = self._dataset(found[0]) if found is not None else None
+        member = members.get(dataset.organization) if dataset is not None else None
+        if found is None or dataset is None or member is None or message.node & 0xFF not in _KINDS:
+            return
+        habit = self._readers.habit(message.pid)
+        if habit is Habit.IDLES or member.policy.prefetch == "off":
+            return
+        if dataset.listed_ns != found[1].listed_ns:
+            self._orders.order(dataset)
+        by_name, by_inode = found[2]
+        fills = habit is Habit.READS
+        sight = Sight(dataset.pk, face, by_name, message.pid, False, message.end, fills, by_inode)
+        self._act(member, dataset, found[1], sight, sizes=False)
 
     def looked(self, member: Membership, node: int) -> None:
         """Somebody asks for the size of a file that nobody knows: of an annotation, or in dialect A."""
-        self._sight(member, node, 0, missing=True, whole=False)
+        self._miss(member, node, 0)
 
-    def _sight(self, member: Membership, node: int, pid: int, *, missing: bool, whole: bool) -> None:
-        mode = member.policy.prefetch
-        if mode == "off" or self._stopped:
+    def _miss(self, member: Membership, node: int, pid: int) -> None:
+        if member.policy.prefetch == "off" or self._stopped:
             return
         habit = self._readers.habit(pid)
         if habit is Habit.IDLES:
@@ -141,12 +154,17 @@ class Prefetch:
         if positions is None:
             return
         by_name, by_inode = positions
-        sight = Sight(dataset.pk, face, by_name, pid, missing, whole, habit is Habit.READS, by_inode)
-        window_bytes = WINDOW_BYTES if self._rooms.spare_bytes() > WINDOW_BYTES else FULL_WINDOW_BYTES
+        sight = Sight(dataset.pk, face, by_name, pid, True, False, habit is Habit.READS, by_inode)
+        self._act(member, dataset, order, sight, sizes=image.size_bytes is None)
+
+    def _act(
+        self, member: Membership, dataset: DatasetRow, order: Order, sight: Sight, *, sizes: bool
+    ) -> None:
+        window_bytes = FULL_WINDOW_BYTES if self._crowded() else WINDOW_BYTES
         limit = max(4, min(WINDOW_LIMIT, window_bytes // max(1, order.mean_bytes)))
-        for found in self.policy.seen(sight, len(order), mode, limit):
+        for found in self.policy.seen(sight, len(order), member.policy.prefetch, limit):
             if isinstance(found, Ahead):
-                self._look_ahead(member, order, found, sizes=missing and image.size_bytes is None)
+                self._look_ahead(member, order, found, sizes=sizes)
             else:
                 self._fill(member, dataset, order, found)
 
@@ -162,9 +180,20 @@ class Prefetch:
         return None, Face.IMAGE
 
     def _dataset(self, pk: int) -> DatasetRow | None:
-        if pk not in self._datasets:
-            self._datasets[pk] = self._reader.dataset(pk)
-        return self._datasets[pk]
+        """The row, at most DATASET_S old."""
+        now_s = self._clock()
+        known = self._datasets.get(pk)
+        if known is None or now_s >= known[1]:
+            known = self._datasets[pk] = self._reader.dataset(pk), now_s + DATASET_S
+        return known[0]
+
+    def _crowded(self) -> bool:
+        """Whether the store has no room for a whole window; looked at once in a while."""
+        now_s = self._clock()
+        if now_s >= self._looked_s + DATASET_S:
+            self._looked_s = now_s
+            self._is_crowded = self._rooms.spare_bytes() <= WINDOW_BYTES
+        return self._is_crowded
 
     # what is to be fetched
 

@@ -11,8 +11,6 @@ import enum
 import time
 from collections.abc import Callable
 
-from cachetools import TTLCache
-
 NAME_S = 10.0      # a pid may be another process by then
 PIDS = 1024
 # As /proc/<pid>/comm has them: at most 15 characters.
@@ -51,16 +49,20 @@ class Readers:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._comm = comm or _comm
-        self._known: TTLCache[int, Habit] = TTLCache(PIDS, NAME_S, timer=clock)
+        self._clock = clock
+        self._known: dict[int, tuple[Habit, float]] = {}  # until when it is believed
 
     def habit(self, pid: int) -> Habit:
         """Of the process `pid`; 0 is one that nobody knows."""
         if pid <= 0:
             return Habit.READS
         known = self._known.get(pid)
-        if known is None:
-            known = self._known[pid] = habit_of(self._comm(pid))
-        return known
+        now_s = self._clock()
+        if known is None or now_s >= known[1]:
+            if len(self._known) >= PIDS:
+                self._known.clear()
+            known = self._known[pid] = habit_of(self._comm(pid)), now_s + NAME_S
+        return known[0]
 
 
 def _comm(pid: int) -> str:

@@ -92,9 +92,13 @@ class Room:
         Superseded for bytes that turn out to be of another version than their node's: they are not kept.
         """
         plain = self._plain(blocks)
+        together = self._put_many(blocks, plain)
         answers: list[BlockRow | BaseException] = []
         for at, block in enumerate(blocks):
             try:
+                if at in together:
+                    answers.append(together[at])
+                    continue
                 if at not in plain:
                     self._settle(block)
                 answers.append(self._put(block))
@@ -128,6 +132,21 @@ class Room:
             and row.size_bytes is not None
             and same(row.size_bytes, row.generation, block.seen)
         }
+
+    def _put_many(self, blocks: Sequence[Block], plain: set[int]) -> dict[int, BlockRow]:
+        """The plain ones in one go; none when that cannot be."""
+        chosen = list({(blocks[at].node, blocks[at].block): at for at in plain}.values())
+        if len(chosen) < 2:
+            return {}
+        paths = self._store.put_many(
+            [(blocks[at].node, blocks[at].block, blocks[at].body, blocks[at].crc32c) for at in chosen]
+        )
+        return {} if paths is None else {
+            at: BlockRow(
+                blocks[at].node, blocks[at].block, path, len(blocks[at].body), blocks[at].crc32c, self._boot
+            )
+            for at, path in zip(chosen, paths, strict=True)
+        }  # fmt: skip
 
     def recheck(self, fetch: Fetch) -> bool:
         """A reader lost a block, or it is of an earlier boot: True when it is whole, else it is dropped."""

@@ -14,7 +14,7 @@ import errno
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import diskcache
@@ -119,6 +119,41 @@ class Store:
         self._failing = False
         self.bytes += len(body) - replaced_bytes
         return f"{FOLDER}/{name}"
+
+    def put_many(self, blocks: Sequence[tuple[int, int, Body, int]]) -> list[str] | None:
+        """Stores (node, block, body, crc32c) as `put` does, in one transaction: a third of the cost.
+
+        The paths in order; None when there is no room for all of them, or the disk failed: then none of them
+        is stored, and each may be put by itself. A node and block must not come twice.
+        """
+        size_bytes = sum(len(body) for _, _, body, _ in blocks)
+        if self.short_bytes(size_bytes) > 0:
+            return None
+        names: list[str] = []
+        try:
+            cache = self._open()
+            with cache.transact():
+                keys = [key_of(node, block) for node, block, _, _ in blocks]
+                marks = ",".join("?" * len(keys))
+                sql = f"SELECT ifnull(sum(size), 0) FROM Cache WHERE raw = 1 AND key IN ({marks})"
+                replaced_bytes = int(self._table(sql, *keys)[0][0])
+                for key, (_, _, body, crc32c) in zip(keys, blocks, strict=True):
+                    cache.disk.last = ""
+                    try:
+                        cache.set(key, body, tag=crc32c)
+                    finally:
+                        names.append(cache.disk.last)
+        except _FAILURES as error:
+            self._failed(error)
+            for name in filter(None, names):
+                try:
+                    os.unlink(os.path.join(self._folder, name))
+                except OSError:
+                    continue  # it never came to be
+            return None
+        self._failing = False
+        self.bytes += size_bytes - replaced_bytes
+        return [f"{FOLDER}/{name}" for name in names]
 
     def read(self, node: int, block: int) -> bytes | None:
         """The block's bytes, unchecked; None when it is not here."""

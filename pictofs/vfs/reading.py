@@ -19,7 +19,7 @@ FILES = 1 << 15
 # is wanted so often; then the store cannot serve this reader.
 MOST_WANTS = 3
 
-Hint = Callable[[int, int, int, int], None]
+Hint = Callable[[int, int, int, int, bool], None]
 
 
 class Reading:
@@ -60,12 +60,13 @@ class Reading:
                 self._files.clear()     # cheaper, at every read, than to know the least recent
             self._files[node] = file
         self.bytes += end - offset
-        mark = (node, -1 if end == file.size_bytes else last)
+        ends = end == file.size_bytes
+        mark = (node, -1 if ends else last)
         if self._hinted != mark:
             # One hint a block and one at the end, not one a request: for what comes next and what is evicted
             # last; whoever never comes to the end of a file reads headers.
             self._hinted = mark
-            self._hint(node, offset, size, pid)
+            self._hint(node, offset, size, pid, ends)
         return Bytes(b"", tuple(pieces))
 
     def ready(self, node: int) -> bool:

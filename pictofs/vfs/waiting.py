@@ -160,11 +160,11 @@ class Waits:
             if pending.id:
                 self._tell(Cancel(pending.id))
 
-    def hint(self, node: int, offset: int, size_bytes: int, pid: int) -> None:
+    def hint(self, node: int, offset: int, size_bytes: int, pid: int, end: bool = False) -> None:
         """Somebody read here from what was present: for the access pattern, and lost without harm."""
         if not self._hints:
             self._due_s = min(self._due_s, self._clock() + HINT_DELAY_S)
-        self._hints.append(Read(node, offset, size_bytes, pid))
+        self._hints.append(Read(node, offset, size_bytes, pid, end))
         if len(self._hints) >= HINTS:
             self._flush_hints()
 
