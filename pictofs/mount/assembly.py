@@ -52,8 +52,8 @@ def roots(plan: Plan, attached: Attached) -> list[Root]:
     ]
 
 
-def join(plan: Plan, reader: CatalogReader, attached: Attached, client: Client, facts: Facts) -> Vfs:
-    """Tree and vfs over the catalog and an attached link."""
+def join(plan: Plan, reader: CatalogReader, attached: Attached, client: Client | None, facts: Facts) -> Vfs:
+    """Tree and vfs over the catalog and an attached link; without one, over what is here until `relink`."""
     tree = Tree(reader, roots(plan, attached), plan.settings)
     return Vfs(tree, client, plan.settings, time.monotonic, facts=facts)
 

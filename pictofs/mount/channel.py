@@ -4,7 +4,8 @@ serving → supervisor                                     supervisor → servin
 attached {organizations, notes, fetching, version}       link         a fetching process answers: connect
 failed {error, exit_code}   it cannot be served          serve + fd   the kernel's descriptor, negotiated
 ready {io}                  the mount answers
-link_lost                   the fetching process is away
+link_lost                   no fetching process, or none any more
+linked {fetching, version}  attached again
 changed                     names lead elsewhere, and the kernel has been told
 gone                        the kernel has unmounted
 """

@@ -100,7 +100,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "overlay", "overlay", values.some_text, "FOLDER", "–",
         "a local folder that gets `upper/` and `work/`, for tools that write beside their input",
-        "a read-only mount cannot lose anything",
+        "a mount cannot lose anything, so writing is asked for; it takes root, `driver=kernel` and a folder "
+        "on ext4, xfs or tmpfs",
     ),
     Option(
         "cache_dir", "cache_dir", values.some_text, "FOLDER", "XDG cache, `/var/cache/pictofs` for root",

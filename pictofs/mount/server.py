@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pictofs.mount import assembly, serving, watch
@@ -58,8 +58,8 @@ class Server:
         self._lingering: list[int] = []
         self._before: Before | None = None
 
-    def start(self, restarts: int) -> None:
-        """Fork one; what it says is heard from now on."""
+    def start(self, restarts: int, known: Mapping[str, Any]) -> None:
+        """Fork one; what it says is heard from now on. `known`: what a former one said as it was attached."""
         ours, theirs = Channel.pair()
         supervisor = os.getpid()
         pid = os.fork()
@@ -67,7 +67,7 @@ class Server:
             facts = assembly.Facts(
                 self._plan, self._driver, self._plan.settings.io, supervisor, restarts=restarts
             )
-            serving.become(self._plan, theirs, self._kernel, facts, lambda: self._apart(ours))
+            serving.become(self._plan, theirs, self._kernel, facts, known, lambda: self._apart(ours))
         theirs.close()
         self._channel, self.pid, self._since_s = ours, pid, time.monotonic()
         self._events.on_readable(ours.fileno(), self._hear)

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from pictofs import __version__
@@ -51,6 +51,7 @@ def become(
     channel: Channel,
     kernel: KernelMount | None,
     facts: assembly.Facts,
+    known: Mapping[str, Any],
     let_go: Callable[[], None],
 ) -> NoReturn:
     """In a fork of the supervisor: let go of what is the supervisor's, and be the serving process."""
@@ -58,18 +59,28 @@ def become(
     try:
         let_go()
         logs.configure(plan.settings, "serving", plan.log)
-        code = run(plan, channel, kernel, facts)
+        code = run(plan, channel, kernel, facts, known)
     except Exception:  # noqa: BLE001 - the outermost frame of a forked process
         _log.critical("the serving process failed", exc_info=True)
     finally:
         os._exit(code)
 
 
-def run(plan: Plan, channel: Channel, kernel: KernelMount | None, facts: assembly.Facts) -> int:
-    """Serve until unmounted; the exit code. Word of success and failure goes through `channel`."""
+def run(
+    plan: Plan, channel: Channel, kernel: KernelMount | None, facts: assembly.Facts, known: Mapping[str, Any]
+) -> int:
+    """Serve until unmounted; the exit code. Word of success and failure goes through `channel`.
+
+    `known`: what a predecessor said when it was attached. Then what is on disk is served at once, and the
+    fetching process, which may have ended too, is attached to meanwhile.
+    """
     _prepare_signals(plan.log)
     try:
-        client, attached = _attach_first(plan, channel, facts)
+        client: Client | None = None
+        if known:
+            attached = Attached(0, known["fetching"], known["version"], known["organizations"], [], [])
+        else:
+            client, attached = _attach_first(plan, channel, facts)
         reader = CatalogReader.open(os.path.join(plan.settings.cache_dir, "catalog.sqlite"))
         _check_organization(plan, reader, attached)
         facts.fetching = attached.pid
@@ -90,6 +101,8 @@ def run(plan: Plan, channel: Channel, kernel: KernelMount | None, facts: assembl
             target=_listen, args=(plan, channel, driver, vfs, facts), name="supervisor", daemon=True
         )
         listener.start()
+        if client is None:
+            channel.send("link_lost")
         driver.serve(plan.beneath, lambda: channel.send("ready", io=facts.io))
     except PictofsError as error:
         channel.send("failed", error=str(error), exit_code=error.exit_code)
@@ -209,6 +222,7 @@ def _relink(plan: Plan, channel: Channel, driver: Driver, vfs: Vfs, facts: assem
         _log.error("%s", error)
     else:
         facts.fetching = attached.pid
+        channel.send("linked", fetching=attached.pid, version=attached.version)
         driver.submit(lambda: vfs.relink(client))
         return
     again = threading.Timer(RECONNECT_S, lambda: channel.send("link_lost"))

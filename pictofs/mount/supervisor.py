@@ -83,6 +83,7 @@ class Supervisor:
         self._restarts = before.restarts if before is not None else 0
         self._upgrades = before.upgrades + 1 if before is not None else 0
         self._attached: dict[str, Any] = before.attached if before is not None else {}
+        self._attach_first = True  # nothing is served before the fetching process of this program has said so
         self._up = before is not None  # it was ready once
         self._answers = False  # and the present serving process is
         self._stopping = False
@@ -124,7 +125,7 @@ class Supervisor:
         if self._stopping:
             return
         self._answers = False
-        self._server.start(self._restarts)
+        self._server.start(self._restarts, {} if self._attach_first else self._attached)
         self._write_record()
 
     def _apart(self) -> None:
@@ -144,6 +145,9 @@ class Supervisor:
             self._on_ready(word)
         elif said == "link_lost":
             self._find_fetching()
+        elif said == "linked":
+            self._attached |= {"fetching": word["fetching"], "version": word["version"]}
+            self._write_record()
         elif said == "changed" and self._overlay is not None:
             self._overlay.changed()
         elif said == "gone":
@@ -156,7 +160,7 @@ class Supervisor:
             self._stop("unmounted", 0)
 
     def _on_attached(self, word: dict[str, Any]) -> None:
-        self._attached = word
+        self._attached, self._attach_first = word, False
         if self._kernel is not None:
             try:
                 if self._overlay is not None and self._kernel.negotiated is None:
