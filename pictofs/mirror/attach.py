@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pictofs import __version__
+from pictofs import __version__, secrets
 from pictofs.api import Organization
 from pictofs.catalog import Catalog, CatalogReader
 from pictofs.catalog.model import OrganizationRow
@@ -107,6 +107,7 @@ class Register:
                 await access.close()
 
     async def _member(self, holder: object, account: Account) -> Membership:
+        secrets.remember(account.api_key)
         policy = policy_of(account)
         key = _key(account, policy)
         access = self._accesses.get(key)

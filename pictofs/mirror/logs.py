@@ -1,4 +1,7 @@
-"""Where the fetching process logs: `fetch.log` in the cache directory, and stderr where somebody reads it."""
+"""Where the fetching process logs: `fetch.log` in the cache directory, and stderr where somebody reads it.
+
+This process holds the keys and the signed URLs: no line of it passes unmasked.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import os
 import sys
 import time
 
+from pictofs.secrets import masked
+
 FILE = "fetch.log"
 # Two files of this size at most: an operator wants yesterday, not last year.
 FILE_BYTES = 4 << 20
@@ -17,6 +22,10 @@ FILE_BYTES = 4 << 20
 class _Text(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and its traceback, without secrets."""
+        return masked(super().format(record))
 
 
 class _Json(logging.Formatter):
@@ -28,10 +37,10 @@ class _Json(logging.Formatter):
             "level": record.levelname.lower(),
             "name": record.name,
             "pid": record.process,
-            "what": record.getMessage(),
+            "what": masked(record.getMessage()),
         }
         if record.exc_info:
-            line["trace"] = self.formatException(record.exc_info)
+            line["trace"] = masked(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False)
 
 

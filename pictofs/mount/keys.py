@@ -11,6 +11,7 @@ import stat
 import subprocess
 from collections.abc import Mapping
 
+from pictofs import secrets
 from pictofs.config import KeySource, Profile
 from pictofs.errors import UsageError
 
@@ -80,4 +81,5 @@ def _checked(text: str, what: str) -> str:
     # What a header cannot hold would be refused further down, with the key in the message.
     if not key or not key.isascii() or not key.isprintable() or " " in key:
         raise UsageError(f"{what} holds no API key: one line such as pk_live_… is expected")
+    secrets.remember(key)
     return key

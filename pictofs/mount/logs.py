@@ -1,7 +1,7 @@
 """Logging of the processes of a mount: one line an event, to stderr, journal or file, and never a secret.
 
-Rooms log to `logging.getLogger(__name__)`; only this module decides where it goes. A filter masks what looks
-like a key or a signed URL: the rooms hide them already, and this is for the message that a library wrote.
+Rooms log to `logging.getLogger(__name__)`; only this module decides where it goes. What looks
+like a key or a signed URL is masked: the rooms hide them already, and this is for what a library wrote.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import logging
 import logging.handlers
 import os
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,18 +17,11 @@ from pathlib import Path
 from pictofs.config import Settings
 from pictofs.errors import UsageError
 from pictofs.mount import places
+from pictofs.secrets import masked
 
-_SECRET = re.compile(
-    r"(pk_[a-z]+_)[\w-]+|((?:X-Goog-(?:Signature|Credential)|sig|signature|token)=)[^&\s'\"]+", re.I
-)
 _KEEP_BYTES = 10 << 20  # a log that is larger when a mount starts becomes `.1`
 # syslog(3) severities, as journald reads them in front of a line
 _SEVERITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
-
-
-def masked(text: str) -> str:
-    """The text without keys and signatures."""
-    return _SECRET.sub(lambda m: (m[1] or m[2]) + "…", text)
 
 
 class _Text(logging.Formatter):

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 
-from pictofs import __version__
+from pictofs import __version__, secrets
 from pictofs.errors import PictofsError
 from pictofs.mount import handover, logs
 from pictofs.mount.supervisor import Supervisor
@@ -22,6 +22,7 @@ def main() -> int:
     """Go on where the former program stopped; the exit code, once unmounted."""
     before = handover.received(int(sys.argv[1]))
     plan = before.plan
+    secrets.remember(*plan.api_keys)
     logs.configure(plan.settings, "supervisor", plan.log)
     _log.info("pictofs %s goes on where %s stopped", __version__, before.version)
     try:

@@ -11,13 +11,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "pictofs"
-OPEN = {"errors", "names", "config", ""}  # "" is the package itself: its version
+OPEN = {"errors", "names", "config", "secrets", ""}  # "" is the package itself: its version
 
 _BELOW_MOUNT = {"api", "storage", "catalog", "store", "link", "mirror", "tree", "vfs", "drivers"}
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "names": set(),
     "config": set(),
+    "secrets": set(),
     "api": set(),
     "storage": set(),
     "catalog": set(),
