@@ -4,7 +4,8 @@ A demanded block has a task, a single flight and an awaiter; a thousand images a
 of rows is read at once, its transfers are handed over together, what arrives is checked and written by the
 batch in the writer's thread, and the event loop hears once a batch:
 
-    launch ──▶ Fetcher.carry ──▶ Transfers ──▶ _arrived (transfer thread) ──▶ _write (writer) ──▶ _landed (loop)
+    launch ──▶ Fetcher.carry ──▶ Transfers ──▶ _arrived (transfer thread) ──▶ _write (writer) ──▶ _end (loop)
+                                                  └──▶ _hear (loop): its slot is free for the next
 
 Only the plain case is dealt with: a signed URL from the pool, one block, the version that the listing knows.
 Anything else ends the carrying, and whoever waits for the block by then is served in the ordinary way, with
@@ -92,9 +93,11 @@ class Convoy:
         self._tell_moved = moved
         self._memory_bytes = memory_bytes
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._lock = threading.Lock()  # guards the next two; a leaf
+        self._lock = threading.Lock()  # guards the next three; a leaf
         self._arrivals: deque[tuple[Item, Got | PictofsError]] = deque()
         self._posted = False
+        self._told = False             # so is this
+        self._news: deque[Item] = deque()
         self.items = 0
         self.weight_bytes = 0
 
@@ -151,9 +154,13 @@ class Convoy:
     def _arrived(self, item: Item, outcome: Got | PictofsError) -> None:
         with self._lock:
             self._arrivals.append((item, outcome))
+            self._news.append(item)
             posted, self._posted = self._posted, True
+            told, self._told = self._told, True
         if not posted:
             self._writer.post(self._write)
+        if not told:
+            self._call(self._hear)
 
     # in the writer's thread
 
@@ -188,13 +195,23 @@ class Convoy:
             got.body = b""  # written, or lost: nobody needs it in memory
         if again:
             self._writer.post(self._write)
+        self._call(lambda: self._end(ended))
+
+    def _call(self, callback: Callable[[], None]) -> None:
         if self._loop is not None:
             try:
-                self._loop.call_soon_threadsafe(self._end, ended)
+                self._loop.call_soon_threadsafe(callback)
             except RuntimeError:
                 pass  # the loop has closed: nobody waits any more
 
     # in the event loop
+
+    def _hear(self) -> None:
+        with self._lock:
+            news, self._news, self._told = self._news, deque(), False
+        for item in news:
+            self._fetcher.arrived(item.member, Fetch(item.node, 0))
+        self._tell_moved()
 
     def _end(self, ended: list[Landed]) -> None:
         for landed in ended:

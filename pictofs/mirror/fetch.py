@@ -62,7 +62,8 @@ class _Flight:
     claims: set[Claim] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
     nearly: bool = False
-    carried: bool = False            # by `ahead`, which says how it ends; no task of ours
+    carried: bool = False            # by a convoy, which says how it ends; no task of ours
+    arrived: bool = False            # its transfer has ended, its writing has not: it takes no slot
 
 
 class _Queue:
@@ -150,6 +151,16 @@ class Fetcher:
         self._queue_of(member, fetch).running[priority] += 1
         return True
 
+    def arrived(self, member: Membership, fetch: Fetch) -> None:
+        """The transfer of what is carried has ended; `carried` follows when it is in the store."""
+        flight = self._flights.get(fetch)
+        if flight is not None and flight.carried and not flight.arrived:
+            flight.arrived = True
+            queue = self._queue_of(member, fetch)
+            queue.running[flight.priority] -= 1
+            if any(queue.waiting.values()):
+                self._start(queue)
+
     def carried(self, member: Membership, fetch: Fetch, *, brought: bool) -> None:
         """How that ended. Who waits for what was not brought is served in the ordinary way."""
         flight = self._flights.get(fetch)
@@ -157,7 +168,8 @@ class Fetcher:
             return  # stopped
         del self._flights[fetch]
         queue = self._queue_of(member, fetch)
-        queue.running[flight.priority] -= 1
+        if not flight.arrived:
+            queue.running[flight.priority] -= 1
         queue.moved = True
         for claim in flight.claims:
             if not brought:
@@ -231,7 +243,7 @@ class Fetcher:
             if flight.task is None and not flight.carried:
                 queue.waiting[flight.priority].pop(fetch, None)
                 queue.waiting[claim.priority][fetch] = None
-            else:
+            elif not flight.arrived:
                 queue.running[flight.priority] -= 1
                 queue.running[claim.priority] += 1
             flight.priority = claim.priority

@@ -278,7 +278,7 @@ class Prefetch:
         if not standing.online or standing.refused or member.policy.offline == "on":
             return 0
         spare = self._fetcher.spare(member.organization)
-        if spare < BATCH // 4 and self.convoy.items > BATCH:
+        if spare < BATCH // 4 and self.convoy.items > 2 * BATCH:
             return 0
         return min(BATCH, spare)
 
