@@ -103,10 +103,14 @@ def execute(before: Before, python: str, pythonpath: str | None) -> NoReturn:
     if pythonpath is not None:
         environ["PYTHONPATH"] = pythonpath
     paper = os.memfd_create("pictofs-handover", 0)
-    kept = [fd for fd in before.descriptors if not os.get_inheritable(fd)]
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    folder = os.getcwd()
+    kept: list[int] = []
+    folder = -1
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        kept = [fd for fd in before.descriptors if not os.get_inheritable(fd)]
+        # By descriptor: the path of a folder that was removed cannot be told, nor be returned to.
+        folder = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         with open(paper, "wb", closefd=False) as file:
             file.write(pack(before))
         for fd in kept:
@@ -114,7 +118,9 @@ def execute(before: Before, python: str, pythonpath: str | None) -> NoReturn:
         os.chdir("/")  # -m looks where we are first
         os.execve(python, [python, "-m", PROGRAM, str(paper)], environ)
     finally:
-        os.chdir(folder)
+        if folder >= 0:
+            os.fchdir(folder)
+            os.close(folder)
         for fd in kept:
             os.set_inheritable(fd, False)
         os.close(paper)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -40,14 +41,34 @@ def test_another_versions_settings_are_taken_as_far_as_they_are_known() -> None:
 def test_a_program_that_cannot_be_executed_leaves_everything_as_it_was() -> None:
     read, write = os.pipe()
     before = Before(PLAN, "kernel", "cache", 0, 0, read, 0, write, 0)
-    folder, environ = os.getcwd(), dict(os.environ)
+    folder, environ, open_files = os.getcwd(), dict(os.environ), os.listdir("/proc/self/fd")
     with pytest.raises(FileNotFoundError):
         handover.execute(before, "/no/such/python", None)
+    assert os.listdir("/proc/self/fd") == open_files
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & handover.SIGNALS
     assert not os.get_inheritable(read)
     assert not os.get_inheritable(write)
     assert (os.getcwd(), dict(os.environ)) == (folder, environ)
     os.close(read)
     os.close(write)
+
+
+def test_signals_arrive_again_after_a_hand_over_that_failed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    closed, other = os.pipe()
+    os.close(closed)
+    os.close(other)
+    open_files = os.listdir("/proc/self/fd")
+    for lock in (-1, closed):
+        with pytest.raises(OSError):  # noqa: PT011 - whichever comes first
+            handover.execute(Before(PLAN, "kernel", "", 0, 0, lock, 0, -1, 0), "/no/such/python", None)
+        assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & handover.SIGNALS
+        assert os.listdir("/proc/self/fd") == open_files
 
 
 @pytest.mark.parametrize(
