@@ -15,16 +15,19 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 from typing import Any
 
 _CHUNK_BYTES = 65536
 
 
 class Channel:
-    """One end. Not for two threads at once."""
+    """One end. Any thread may `send`; one receives."""
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
+        # Held while sending: a line that is longer than the socket's room goes in pieces.
+        self._sending = threading.Lock()
         self._buffer = b""
         self._descriptors: list[int] = []
 
@@ -43,10 +46,11 @@ class Channel:
         """
         line = json.dumps({"say": word, "with_fd": fd is not None, **content}).encode() + b"\n"
         try:
-            if fd is not None:
-                sent = socket.send_fds(self._socket, [line], [fd])
-                line = line[sent:]
-            self._socket.sendall(line)
+            with self._sending:
+                if fd is not None:
+                    sent = socket.send_fds(self._socket, [line], [fd])
+                    line = line[sent:]
+                self._socket.sendall(line)
         except (BrokenPipeError, ConnectionResetError):
             pass
 

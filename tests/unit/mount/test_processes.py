@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,28 @@ def test_words_and_descriptors_go_through_a_channel() -> None:
     left.close()
     assert right.receive() is None
     right.send("lost")  # says nothing, and does not fail
+    right.close()
+
+
+def test_words_of_several_threads_arrive_whole() -> None:
+    left, right = Channel.pair()
+    text = "x" * 300_000  # more than the socket takes at once
+
+    def say(number: int) -> None:
+        for _ in range(5):
+            left.send("word", number=number, text=text)
+
+    threads = [threading.Thread(target=say, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    words: list[dict[str, object]] = []
+    while len(words) < 20:
+        words += right.receive() or []
+    for thread in threads:
+        thread.join()
+    assert sorted(str(word["number"]) for word in words) == sorted("0123" * 5)
+    assert all(word["text"] == text for word in words)
+    left.close()
     right.close()
 
 
