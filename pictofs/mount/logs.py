@@ -6,12 +6,15 @@ like a key or a signed URL is masked: the rooms hide them already, and this is f
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import logging.handlers
 import os
+import stat
 import sys
 from collections.abc import Mapping
+from io import TextIOWrapper
 from pathlib import Path
 
 from pictofs.config import Settings
@@ -19,9 +22,44 @@ from pictofs.errors import UsageError
 from pictofs.mount import places
 from pictofs.secrets import masked
 
-_KEEP_BYTES = 10 << 20  # a log that is larger when a mount starts becomes `.1`
+_KEEP_BYTES = 10 << 20  # a log that has become larger becomes `.1`
 # syslog(3) severities, as journald reads them in front of a line
 _SEVERITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+
+
+class _Rotating(logging.handlers.WatchedFileHandler):
+    """A log that several processes append to, put aside by whichever finds it too long; the others follow.
+
+    The standard library's rotating handler renames what another process has just begun.
+    """
+
+    def _open(self) -> TextIOWrapper:
+        return open(
+            self.baseFilename, "a", encoding=self.encoding, errors=self.errors,
+            opener=lambda path, flags: os.open(path, flags, 0o600),
+        )  # fmt: skip
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it; a log that cannot be written is never the end of a mount."""
+        try:
+            self._put_aside()
+            super().emit(record)
+        except OSError:
+            self.handleError(record)
+
+    def _put_aside(self) -> None:
+        if self.stream is None:  # it could not be opened again; that is tried with each line
+            return
+        status = os.fstat(self.stream.fileno())
+        if status.st_size <= _KEEP_BYTES or not stat.S_ISREG(status.st_mode):
+            return
+        # Of those who have this very file open, one renames it.
+        fcntl.flock(self.stream.fileno(), fcntl.LOCK_EX)
+        try:
+            if os.path.samestat(status, os.stat(self.baseFilename)):
+                os.replace(self.baseFilename, self.baseFilename + ".1")
+        finally:
+            fcntl.flock(self.stream.fileno(), fcntl.LOCK_UN)
 
 
 class _Text(logging.Formatter):
@@ -88,7 +126,7 @@ def prepare(path: str) -> None:
 def configure(settings: Settings, role: str, path: str, environ: Mapping[str, str] = os.environ) -> None:
     """Send every logger of this process to its place, and unexpected exceptions too."""
     handler: logging.Handler = (
-        logging.handlers.WatchedFileHandler(path) if path else logging.StreamHandler(sys.stderr)
+        _Rotating(path, encoding="utf-8") if path else logging.StreamHandler(sys.stderr)
     )
     if settings.log_format == "json":
         handler.setFormatter(_Json(role))

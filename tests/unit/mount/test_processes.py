@@ -5,6 +5,7 @@ background.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -198,6 +199,41 @@ def test_an_overgrown_log_is_put_aside_and_an_impossible_one_refused(tmp_path: P
     assert (tmp_path / "log.1").stat().st_size == 11 << 20
     with pytest.raises(UsageError, match="cannot be written"):
         logs.prepare(str(path / "below"))
+
+
+def test_a_log_that_overgrows_while_two_processes_write_is_put_aside_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "_KEEP_BYTES", 1000)
+    path = str(tmp_path / "log")
+    one, other = logs._Rotating(path), logs._Rotating(path)
+    try:
+        line = logging.makeLogRecord({"msg": "x" * 99})
+        for _ in range(8):
+            one.emit(line)
+            other.emit(line)
+        assert [len(Path(p).read_text().splitlines()) for p in (path + ".1", path)] == [11, 5]
+        assert os.stat(path).st_mode & 0o777 == 0o600
+    finally:
+        one.close()
+        other.close()
+
+
+def test_a_log_whose_folder_is_gone_ends_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    handler = logs._Rotating(str(folder / "log"))
+    try:
+        (folder / "log").unlink()
+        folder.rmdir()
+        handler.emit(logging.makeLogRecord({"msg": "lost"}))
+        folder.mkdir()
+        handler.emit(logging.makeLogRecord({"msg": "found"}))
+        assert (folder / "log").read_text() == "found\n"
+    finally:
+        handler.close()
 
 
 def test_a_mount_in_the_background_always_has_a_log() -> None:
