@@ -7,8 +7,11 @@ or part of a message here.
 from __future__ import annotations
 
 import os
+import select
+import signal
 import stat
 import subprocess
+import time
 from collections.abc import Mapping
 
 from pictofs import secrets
@@ -17,6 +20,8 @@ from pictofs.errors import UsageError
 
 _LIMIT_BYTES = 4096  # a key is a few dozen characters; a file of megabytes is another file
 _COMMAND_LIMIT_S = 60.0  # a password store may ask a person
+_KILLED_LIMIT_S = 1.0
+_LOOK_MS = 50.0
 
 
 def read(profile: Profile, environ: Mapping[str, str]) -> str:
@@ -58,22 +63,61 @@ def _of_file(path: str, what: str, *, private: bool = True) -> str:
 
 
 def _of_command(command: str) -> str:
+    # Whatever it starts ends with it. But a program that asks a person needs the session of the terminal.
+    apart = not _at_terminal()
+    child = subprocess.Popen(
+        command, shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=apart
+    )
+    deadline_s = time.monotonic() + _COMMAND_LIMIT_S
     try:
-        ran = subprocess.run(
-            command,
-            shell=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            timeout=_COMMAND_LIMIT_S,
-            check=False,
-        )
+        body = _printed(child, deadline_s)
+        if len(body) > _LIMIT_BYTES:
+            raise UsageError("what api_key_command prints is too long for an API key; run it by hand")
+        code = child.wait(max(0.0, deadline_s - time.monotonic()))
     except subprocess.TimeoutExpired:
         raise UsageError(
-            f"api_key_command printed nothing within {_COMMAND_LIMIT_S:.0f} s; run it by hand"
+            f"api_key_command has not ended within {_COMMAND_LIMIT_S:.0f} s; run it by hand"
         ) from None
-    if ran.returncode:
-        raise UsageError(f"api_key_command ended with exit code {ran.returncode}; run it by hand")
-    return ran.stdout[: _LIMIT_BYTES + 1].decode("utf-8", "replace")
+    finally:
+        if child.returncode is None:
+            if apart:
+                os.killpg(child.pid, signal.SIGKILL)
+            else:
+                child.kill()
+            child.wait(_KILLED_LIMIT_S)
+        assert child.stdout is not None
+        child.stdout.close()
+    if code:
+        raise UsageError(f"api_key_command ended with exit code {code}; run it by hand")
+    return body.decode("utf-8", "replace")
+
+
+def _printed(child: subprocess.Popen[bytes], deadline_s: float) -> bytes:
+    """What it prints until it ends, or one byte too many; what it leaves behind may hold the pipe on."""
+    assert child.stdout is not None
+    poller = select.poll()
+    poller.register(child.stdout, select.POLLIN)
+    body = b""
+    while len(body) <= _LIMIT_BYTES:
+        ended = child.poll() is not None
+        if poller.poll(0 if ended else _LOOK_MS):
+            chunk = os.read(child.stdout.fileno(), _LIMIT_BYTES + 1 - len(body))
+            if not chunk:
+                break
+            body += chunk
+        elif ended:
+            break
+        elif time.monotonic() > deadline_s:
+            raise subprocess.TimeoutExpired(child.args, _COMMAND_LIMIT_S)
+    return body
+
+
+def _at_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _checked(text: str, what: str) -> str:

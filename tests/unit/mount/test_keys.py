@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from pictofs.config import KeySource, Profile
 from pictofs.errors import UsageError
-from pictofs.mount import keys
+from pictofs.mount import keys, record
 
 KEY = "pk_live_0123456789abcdef"
 
@@ -37,6 +40,37 @@ def test_a_command_prints_the_key() -> None:
     assert keys.read(profile(command=f"echo {KEY}"), {}) == KEY
     with pytest.raises(UsageError, match="exit code 3"):
         keys.read(profile(command="exit 3"), {})
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_command_that_prints_without_end_or_not_at_all_is_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, terminal: bool
+) -> None:
+    monkeypatch.setattr(keys, "_at_terminal", lambda: terminal)
+    with pytest.raises(UsageError, match="too long"):
+        keys.read(profile(command="exec cat /dev/zero"), {})
+    monkeypatch.setattr(keys, "_COMMAND_LIMIT_S", 0.2)
+    with pytest.raises(UsageError, match="has not ended within"):
+        keys.read(profile(command="exec sleep 60"), {})
+
+
+def test_what_a_command_started_ends_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(keys, "_at_terminal", lambda: False)
+    monkeypatch.setattr(keys, "_COMMAND_LIMIT_S", 0.5)
+    below = tmp_path / "pid"
+    with pytest.raises(UsageError, match="has not ended within"):
+        keys.read(profile(command=f"sleep 60 & echo $! > {below}; wait"), {})
+    pid = int(below.read_text())
+    deadline_s = time.monotonic() + 5
+    while record.start_ticks(pid) >= 0:  # a zombie has ended
+        assert time.monotonic() < deadline_s
+        os.sched_yield()
+
+
+def test_a_command_that_leaves_something_with_its_output_is_not_waited_for(tmp_path: Path) -> None:
+    below = tmp_path / "pid"
+    assert keys.read(profile(command=f"sleep 60 & echo $! > {below}; echo {KEY}"), {}) == KEY
+    os.kill(int(below.read_text()), signal.SIGKILL)
 
 
 def test_the_environment_is_next_and_then_the_systemd_credential(tmp_path: Path) -> None:
