@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -19,7 +20,10 @@ from typing import Any
 from pictofs.mount.background import end_with_parent
 from pictofs.mount.plan import Plan
 
+_log = logging.getLogger(__name__)
+
 _ALREADY = "held"
+KILLED_LIMIT_S = 1.0  # a process that was killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,15 @@ class _Adopted:
 
     def poll(self) -> int | None:
         if self.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                pid, status = self.pid, 0  # it is nobody's any more
             self.returncode = os.waitstatus_to_exitcode(status) if pid else None
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        deadline_s = time.monotonic() + (timeout or float("inf"))
+        deadline_s = time.monotonic() + (float("inf") if timeout is None else timeout)
         while (code := self.poll()) is None:
             if time.monotonic() > deadline_s:
                 raise subprocess.TimeoutExpired("pictofs.mirror", timeout or 0.0)
@@ -95,9 +102,9 @@ class FetchingProcess:
     def start(self) -> None:
         """Start the child; `ready_fd` becomes readable when `outcome` can tell how it went."""
         assert self._child is None, "one child at a time"
-        receive, send = os.pipe()
         # Its own log is fetch.log; what it says before it has one (a broken installation) is found in ours.
         errors = open(self._plan.log, "ab") if self._plan.log else None  # noqa: SIM115 - closed below
+        receive, send = os.pipe()
         try:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "pictofs.mirror", *self._arguments(), "--ready-fd", str(send)],
@@ -110,6 +117,9 @@ class FetchingProcess:
                 start_new_session=True,
                 preexec_fn=end_with_parent,
             )
+        except BaseException:
+            os.close(receive)
+            raise
         finally:
             os.close(send)
             if errors is not None:
@@ -149,7 +159,11 @@ class FetchingProcess:
             self._child.wait(limit_s)
         except subprocess.TimeoutExpired:
             self._child.kill()
-            self._child.wait()
+            try:
+                self._child.wait(KILLED_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                # Its disk keeps it; it ends when that answers.
+                _log.warning("the fetching process %d was killed and has not ended", self._child.pid)
         self._child = None
 
     def let_go(self) -> None:
