@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -22,7 +23,7 @@ from pictofs.drivers import Driver
 from pictofs.errors import PictofsError, Unreachable, UsageError
 from pictofs.link import Client, LinkLost
 from pictofs.link.messages import PROTOCOL, Account, Attach, Attached, Failed
-from pictofs.mount import assembly, logs, mountpoint
+from pictofs.mount import assembly, logs, mountpoint, record
 from pictofs.mount.channel import Channel
 from pictofs.mount.descriptor import KernelMount
 from pictofs.mount.plan import Plan
@@ -30,6 +31,7 @@ from pictofs.vfs import Vfs
 
 _log = logging.getLogger(__name__)
 
+FIRST_PAUSE_S = 0.05  # it may be about to listen; each pause after it is twice as long, up to the next
 RECONNECT_S = 0.5  # before asking for a fetching process again
 ATTACH_MARGIN_S = 10.0  # beyond `timeout`, within which the fetching process itself gives up
 
@@ -88,15 +90,14 @@ def run(
             "attached",
             organizations=attached.organizations,
             notes=attached.notes,
-            fetching=attached.pid,
-            version=attached.version,
+            **_fetching(attached),
         )
         served = kernel.served(_await(channel, "serve", facts)) if kernel is not None else None
         if served is not None:
             facts.io = served.negotiated.io
         vfs = assembly.join(plan, reader, attached, client, facts)
         vfs.on_link_lost = lambda: channel.send("link_lost")
-        driver = assembly.driver(vfs, plan, served, told=lambda: channel.send("changed"))
+        driver = assembly.driver(vfs, plan, served, told=_telling(plan, channel))
         listener = threading.Thread(
             target=_listen, args=(plan, channel, driver, vfs, facts), name="supervisor", daemon=True
         )
@@ -114,6 +115,13 @@ def run(
     return 0
 
 
+def _telling(plan: Plan, channel: Channel) -> Callable[[], None]:
+    """What the driver calls after changes: only an overlay has to know of them."""
+    if plan.settings.overlay is None:
+        return lambda: None
+    return lambda: channel.send("changed")
+
+
 def _prepare_signals(log: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for number in (signal.SIGINT, signal.SIGHUP):
@@ -124,13 +132,28 @@ def _prepare_signals(log: str) -> None:
 
 
 def _attach_first(plan: Plan, channel: Channel, facts: assembly.Facts) -> tuple[Client, Attached]:
+    pause_s, deadline_s = FIRST_PAUSE_S, None
     while True:
         _await(channel, "link", facts)
+        # Counted from the first word: until there is one, the supervisor sees to it.
+        deadline_s = deadline_s or time.monotonic() + plan.settings.timeout_s + ATTACH_MARGIN_S
         try:
             return attach(plan)
         except LinkLost as error:
             _log.warning("%s", error)
-            channel.send("link_lost")
+        if time.monotonic() > deadline_s:
+            raise Unreachable(
+                "a fetching process holds cache_dir and cannot be reached; its log is fetch.log there"
+            )
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, RECONNECT_S)
+        channel.send("link_lost")
+
+
+def _fetching(attached: Attached) -> dict[str, Any]:
+    """What the supervisor is told of the process that is attached to; its start tells it from a later one."""
+    started = record.start_ticks(attached.pid)
+    return {"fetching": attached.pid, "fetching_started": started, "version": attached.version}
 
 
 def _await(channel: Channel, word: str, facts: assembly.Facts) -> dict[str, Any]:
@@ -157,6 +180,9 @@ def attach(plan: Plan) -> tuple[Client, Attached]:
     except TimeoutError:
         client.close()
         raise Unreachable("the fetching process does not answer; its log is fetch.log in cache_dir") from None
+    except BaseException:
+        client.close()
+        raise
     if isinstance(answer, Attached):
         return client, answer
     client.close()
@@ -184,7 +210,9 @@ def _check_organization(plan: Plan, reader: CatalogReader, attached: Attached) -
     row = reader.organization(attached.organizations[0])
     names = {plan.settings.profiles[0].organization or ""}
     if row is not None:
-        names |= {row.slug, row.name, row.remote_id}
+        names |= {row.slug, row.name}
+        if not row.remote_id.startswith("key:"):  # what stands for it where the service names none
+            names.add(row.remote_id)
     names.discard("")
     if plan.organization not in names:
         called = " or ".join(sorted(map(repr, names))) or "unnamed by the service; -o organization= names it"
@@ -194,7 +222,24 @@ def _check_organization(plan: Plan, reader: CatalogReader, attached: Attached) -
 
 
 def _listen(plan: Plan, channel: Channel, driver: Driver, vfs: Vfs, facts: assembly.Facts) -> None:
-    """The second thread: words of the supervisor."""
+    """The second thread: words of the supervisor. Whatever happens it listens on: nobody else relinks, and
+    nobody else sees the supervisor end.
+    """
+    faults: set[str] = set()
+    while True:
+        try:
+            if not _heard(plan, channel, driver, vfs, facts):
+                return
+        except Exception as error:  # noqa: BLE001 - the outermost frame of a thread that must not end
+            fault = repr(error)
+            _log.error("the supervisor's word was not acted on: %s", fault, exc_info=fault not in faults)
+            faults.add(fault)
+            time.sleep(RECONNECT_S)
+            channel.send("link_lost")
+
+
+def _heard(plan: Plan, channel: Channel, driver: Driver, vfs: Vfs, facts: assembly.Facts) -> bool:
+    """Wait for words and act on them; False when there will be none any more."""
     while True:
         words = channel.receive()
         if words is None:
@@ -222,7 +267,7 @@ def _relink(plan: Plan, channel: Channel, driver: Driver, vfs: Vfs, facts: assem
         _log.error("%s", error)
     else:
         facts.fetching = attached.pid
-        channel.send("linked", fetching=attached.pid, version=attached.version)
+        channel.send("linked", **_fetching(attached))
         driver.submit(lambda: vfs.relink(client))
         return
     again = threading.Timer(RECONNECT_S, lambda: channel.send("link_lost"))

@@ -101,17 +101,18 @@ def _stopped(pid: int) -> bool:
 
 
 def ended_within(pid: int, limit_s: float) -> bool:
-    """Wait for a child that was killed; whether it can answer nothing any more.
+    """Wait for a child that was killed; whether it is reaped.
 
-    One that is held in a notification cannot be reaped until its successor has answered: see `shared.gone`.
+    One that can answer nothing any more is not waited for longer: held in a notification, it cannot be reaped
+    until its successor has answered (`shared.gone`).
     """
     deadline_s = time.monotonic() + limit_s
     while True:
         try:
-            if os.waitpid(pid, os.WNOHANG)[0] or gone(pid):
+            if os.waitpid(pid, os.WNOHANG)[0]:
                 return True
         except ChildProcessError:
             return True
-        if time.monotonic() > deadline_s:
+        if gone(pid) or time.monotonic() > deadline_s:
             return False
         time.sleep(0.002)

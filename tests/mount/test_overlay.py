@@ -7,12 +7,13 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from pictofs.emulator.launch import Running
+from pictofs.emulator.launch import Running, start
+from pictofs.emulator.settings import EmulatorSettings
 from tests.mount import sources
 from tests.mount.conftest import Make, Mount, eventually, pictofs, run
 
@@ -31,13 +32,20 @@ def soon(condition: Callable[[], object], what: str) -> None:
     eventually(condition, 2 * TTL_S + 5.0, what)
 
 
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Running]:
+    with start(EmulatorSettings(generate=2, rate_limit=100_000)) as running:
+        yield running
+
+
 @pytest.fixture
-def service(emulators: Callable[..., Running]) -> Running:
-    running = emulators(generate=2, rate_limit=100_000)
-    running.mutate("add_dataset", name="Written")
+def service(emulator: Running) -> Iterator[Running]:
+    """With the dataset that a test may change."""
+    emulator.mutate("add_dataset", name="Written")
     for number in range(6):
-        add(running, f"{number}.jpg", b"first %d" % number * 400)
-    return running
+        add(emulator, f"{number}.jpg", b"first %d" % number * 400)
+    yield emulator
+    emulator.mutate("delete_dataset", dataset="Written")
 
 
 def add(service: Running, name: str, body: bytes) -> None:
