@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 class Kind(enum.IntEnum):
@@ -134,6 +135,18 @@ class ImageRow:
     md5: str
     crc32c: str
     annotation: int           # pk of the current annotation version; see AnnotationRow
+
+
+class ListedImage(NamedTuple):
+    """The part of an `ImageRow` that a directory's listing takes: a tenth of the cost of the whole row."""
+
+    pk: int
+    ino: int
+    file_name: str
+    annotation_name: str
+    annotation: int
+    size_bytes: int | None
+    created_ns: int
 
 
 @dataclass(frozen=True, slots=True)

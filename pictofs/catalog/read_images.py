@@ -5,7 +5,7 @@ from __future__ import annotations
 from pictofs import names
 from pictofs.catalog.columns import pack_id, unpack_digest, unpack_id, unpack_number, unpack_tags
 from pictofs.catalog.connected import Connected, Row
-from pictofs.catalog.model import AnnotationRow, ImageRow
+from pictofs.catalog.model import AnnotationRow, ImageRow, ListedImage
 
 IMAGE = (
     "SELECT i.pk, ifnull(i.ino, i.pk), i.dataset, ifnull(i.directory, 0), i.file_name, i.annotation_name, "
@@ -18,6 +18,12 @@ IMAGE = (
 _BY_PK = f"{IMAGE} WHERE i.pk = ?"
 _BY_NAME = f"{IMAGE} WHERE i.directory = ? AND i.file_name = ?"
 _PAGE = f"{IMAGE} WHERE i.directory = ? AND i.file_name > ? ORDER BY i.file_name LIMIT ?"
+# A size that only storage told is in truth; where both are known they are equal, so few rows look there.
+_LISTED = (
+    "SELECT pk, ifnull(ino, pk), file_name, annotation_name, coalesce(annotation, ino, pk), "
+    "ifnull(size, (SELECT t.size FROM truth t WHERE t.image = pk)), created_ns "
+    "FROM image WHERE directory = ? AND file_name > ? ORDER BY file_name LIMIT ?"
+)
 _BY_ANNOTATION = f"{IMAGE} WHERE i.directory = ? AND i.annotation_name = ?"
 _ANNOTATION_PAGE = (
     f"{IMAGE} WHERE i.directory = ? AND i.annotation_name > ? ORDER BY i.annotation_name LIMIT ?"
@@ -49,6 +55,10 @@ class ImageReads(Connected):
     def images(self, directory: int, after_name: str = "", limit: int = 1000) -> list[ImageRow]:
         """At most `limit` images of a directory behind the name `after_name`, by file name."""
         return [self._image(row) for row in self._rows(_PAGE, (directory, after_name, limit))]
+
+    def listed_images(self, directory: int, after_name: str = "", limit: int = 1000) -> list[ListedImage]:
+        """As `images`, with what a listing takes."""
+        return list(map(ListedImage._make, self._rows(_LISTED, (directory, after_name, limit))))
 
     def image_of_annotation_name(self, directory: int, annotation_name: str) -> ImageRow | None:
         """The image whose annotation has that name under annotations/."""

@@ -10,6 +10,7 @@ the entry before it: its row still holds the name when the file is gone, so a di
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 
 from pictofs.catalog.model import (
     MEDIA_BLOCK_BYTES,
@@ -17,6 +18,7 @@ from pictofs.catalog.model import (
     DirectoryRow,
     ImageRow,
     Kind,
+    ListedImage,
     node_id,
     node_kind,
     node_pk,
@@ -95,8 +97,8 @@ class MediaDirectory(Place):
                 mode = ground.attributes.directory_mode
                 entries.append(DirEntry(folder.file_name, child, child, mode, child, attr))
         if len(entries) < limit:
-            images = selection.images(directory.pk, after_image, limit - len(entries))
-            entries += [self._dir_entry(image, valid_s) for image in images]
+            images = selection.listed(directory.pk, after_image, limit - len(entries))
+            entries += self._dir_entries(images)
         return entries
 
     def xattrs(self, node: int) -> dict[str, str]:
@@ -159,7 +161,7 @@ class MediaDirectory(Place):
     def _file_entry(self, image: ImageRow, valid_s: float, asked: Asked) -> Entry:
         raise NotImplementedError
 
-    def _dir_entry(self, image: ImageRow, valid_s: float) -> DirEntry:
+    def _dir_entries(self, images: Sequence[ImageRow | ListedImage]) -> list[DirEntry]:
         raise NotImplementedError
 
 
@@ -178,11 +180,16 @@ class ImagesDirectory(MediaDirectory):
     def _file_entry(self, image: ImageRow, valid_s: float, asked: Asked) -> Entry:
         return Entry(self._files.found(image), valid_s)
 
-    def _dir_entry(self, image: ImageRow, valid_s: float) -> DirEntry:
-        attr = self._files.attr(image)
-        return DirEntry(
-            image.file_name, attr.node, attr.ino, attr.mode, attr.node, attr if attr.size_known else None
-        )
+    def _dir_entries(self, images: Sequence[ImageRow | ListedImage]) -> list[DirEntry]:
+        file, mode, kind = self._ground.attributes.file, self._ground.attributes.file_mode, int(Kind.IMAGE)
+        entries = []
+        for image in images:
+            node, ino, size_bytes = image.pk << 8 | kind, image.ino << 8 | kind, image.size_bytes
+            attr = None
+            if size_bytes is not None:
+                attr = file(node, ino, size_bytes, image.created_ns, IMMUTABLE_S)
+            entries.append(DirEntry(image.file_name, node, ino, mode, node, attr))
+        return entries
 
 
 class AnnotationsDirectory(MediaDirectory):
@@ -204,16 +211,20 @@ class AnnotationsDirectory(MediaDirectory):
             valid_s = self._ground.freshness.until_old_s(row.fetched_ns, ANNOTATION_AGES, valid_s)
         return Entry(self._files.attr(row, valid_s), valid_s)
 
-    def _dir_entry(self, image: ImageRow, valid_s: float) -> DirEntry:
+    def _dir_entries(self, images: Sequence[ImageRow | ListedImage]) -> list[DirEntry]:
         # the body's row is another query each; who wants attributes asks for them
-        return DirEntry(
-            image.annotation_name,
-            node_id(image.annotation, Kind.ANNOTATION),
-            ino_of(image.ino, Kind.ANNOTATION),
-            self._ground.attributes.file_mode,
-            node_id(image.pk, Kind.IMAGE),
-            None,
-        )
+        mode, kind, image_kind = self._ground.attributes.file_mode, int(Kind.ANNOTATION), int(Kind.IMAGE)
+        return [
+            DirEntry(
+                image.annotation_name,
+                image.annotation << 8 | kind,
+                image.ino << 8 | kind,
+                mode,
+                image.pk << 8 | image_kind,
+                None,
+            )
+            for image in images
+        ]
 
 
 class ImageFile(Place):

@@ -6,9 +6,10 @@ an image that is. Pages are short reads, so that the write-ahead log of the cata
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pictofs.catalog.model import ImageRow, ViewRow
+from pictofs.catalog.model import ImageRow, ListedImage, ViewRow
 from pictofs.tree.ground import Ground
 
 PAGE_ROWS = 1000
@@ -49,6 +50,12 @@ class Selection:
         shown = self._ground.reader.view_directory_for(self._view.pk, row.pk)
         return Folder(row.pk, row.file_name, shown.pk) if shown else None
 
+    def listed(self, directory: int, after: str, limit: int) -> Sequence[ImageRow | ListedImage]:
+        """As `images`, for a listing: the whole rows only where something is selected by them."""
+        if self._view is None and self._status is None:
+            return self._ground.reader.listed_images(directory, after, limit)
+        return self.images(directory, after, limit)
+
     def images(self, directory: int, after: str, limit: int) -> list[ImageRow]:
         """At most `limit` images of `directory` behind the file name `after`; fewer only at the end."""
         shown: list[ImageRow] = []
@@ -86,6 +93,10 @@ class NoSelection(Selection):
     def folder(self, directory: int, name: str) -> Folder | None:
         """None."""
         return None
+
+    def listed(self, directory: int, after: str, limit: int) -> Sequence[ImageRow | ListedImage]:
+        """None."""
+        return []
 
     def images(self, directory: int, after: str, limit: int) -> list[ImageRow]:
         """None."""
