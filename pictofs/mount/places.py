@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -62,7 +61,8 @@ def run_dir(environ: Mapping[str, str], uid: int) -> Path:
     runtime = environ.get("XDG_RUNTIME_DIR", "")
     if os.path.isabs(runtime) and os.path.isdir(runtime):
         return Path(runtime) / "pictofs"
-    return Path(tempfile.gettempdir()) / f"pictofs-{uid}"
+    # Not $TMPDIR: `status` must look where `mount` wrote, whatever each was told.
+    return Path("/tmp") / f"pictofs-{uid}"
 
 
 def name_of(mountpoint: str) -> str:

@@ -541,7 +541,8 @@ def test_a_process_that_is_killed_is_replaced(calm: Running, mounts: Make, which
 
 def test_unmounting_leaves_nothing(calm: Running, mounts: Make) -> None:
     """ "Unmounting leaves no process, mount or socket behind." """
-    for end in ("umount", "fusermount", "pictofs", "SIGTERM", "SIGINT", "lazy while busy"):
+    by_root = ("umount",) if os.geteuid() == 0 else ()
+    for end in (*by_root, "fusermount", "pictofs", "SIGTERM", "SIGINT", "lazy while busy"):
         mount = mounts(calm).mounted()
         pids = [pid for pid in mount.status()["pids"].values() if pid]
         assert len(pids) == 3
