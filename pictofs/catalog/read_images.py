@@ -18,10 +18,10 @@ IMAGE = (
 _BY_PK = f"{IMAGE} WHERE i.pk = ?"
 _BY_NAME = f"{IMAGE} WHERE i.directory = ? AND i.file_name = ?"
 _PAGE = f"{IMAGE} WHERE i.directory = ? AND i.file_name > ? ORDER BY i.file_name LIMIT ?"
-# A size that only storage told is in truth; where both are known they are equal, so few rows look there.
+# What storage told of a size holds against what the listing says of it: see `supersede_image`.
 _LISTED = (
     "SELECT pk, ifnull(ino, pk), file_name, annotation_name, coalesce(annotation, ino, pk), "
-    "ifnull(size, (SELECT t.size FROM truth t WHERE t.image = pk)), created_ns "
+    "ifnull((SELECT t.size FROM truth t WHERE t.image = pk), size), created_ns "
     "FROM image WHERE directory = ? AND file_name > ? ORDER BY file_name LIMIT ?"
 )
 _BY_ANNOTATION = f"{IMAGE} WHERE i.directory = ? AND i.annotation_name = ?"

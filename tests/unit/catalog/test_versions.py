@@ -14,6 +14,14 @@ def current(world: World, name: str = "a.jpg") -> ImageRow:
     return row
 
 
+def assert_listed_as_looked_up(world: World) -> None:
+    """What a listing takes of an image is what its whole row says."""
+    rows = world.catalog.images(world.root)
+    assert rows
+    for listed, row in zip(world.catalog.listed_images(world.root), rows, strict=True):
+        assert listed._asdict() == {name: getattr(row, name) for name in listed._fields}
+
+
 def test_a_size_learned_from_storage_stays_through_listings_that_bring_none(world: World) -> None:
     facts = image(1, "a.jpg", size_bytes=None)
     world.list(facts)
@@ -22,6 +30,7 @@ def test_a_size_learned_from_storage_stays_through_listings_that_bring_none(worl
     world.catalog.put_image_truth(row.pk, 4321, "1700000000000001", "1B2M2Y8AsgTpgAmY7PhCfg==", "AAAAAA==")
     world.list(facts)
     world.restart()
+    assert_listed_as_looked_up(world)
     again = current(world)
     assert (again.pk, again.size_bytes, again.generation, again.md5, again.crc32c) == (
         row.pk, 4321, "1700000000000001", "1B2M2Y8AsgTpgAmY7PhCfg==", "AAAAAA==")  # fmt: skip
@@ -49,6 +58,7 @@ def test_a_stored_object_of_another_size_is_another_version_that_the_next_listin
     assert (node_id(world.root, Kind.IMAGES), "a.jpg") in change.entries
     assert not world.list(facts), "what the listing says has not changed"
     assert current(world) == new
+    assert_listed_as_looked_up(world)
     world.list(image(1, "a.jpg", size_bytes=1001))
     assert current(world).size_bytes == 1001
     assert current(world).generation == ""
