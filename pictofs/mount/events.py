@@ -1,18 +1,24 @@
 """A loop for one thread: descriptors, signals and timers, in that order of urgency, and nothing else.
 
-Signals arrive through a wake-up descriptor, so a handler never runs in the middle of something.
+Signals arrive through a wake-up descriptor, so a handler never runs in the middle of something. What fails
+for want of descriptors, processes or room on a disk ends nothing: it is logged and called again.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import selectors
 import signal
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
+
+_log = logging.getLogger(__name__)
 
 Act = Callable[[], None]
+RETRY_S = 1.0  # before what failed is called again
 
 
 class Events:
@@ -29,6 +35,7 @@ class Events:
         self._finished = False
         self._mountinfo = -1
         self._changes: select.epoll | None = None
+        self._faults: set[tuple[type[OSError], int | None]] = set()
 
     def on_signals(self, acts: dict[int, Act]) -> None:
         """Take these signals from now on."""
@@ -65,6 +72,7 @@ class Events:
 
     def forget(self, descriptor: int) -> None:
         """No longer; before it is closed."""
+        self.cancel((_pause(descriptor),))
         try:
             self._selector.unregister(descriptor)
         except KeyError:
@@ -90,12 +98,12 @@ class Events:
             ready = self._selector.select(None if due is None else max(0.0, due - self._clock()))
             for key, _ in ready:
                 if not self._finished and key.fd in self._selector.get_map():
-                    key.data()
+                    self._try(key.data, partial(self._rest, key.fd, key.data))
             now = self._clock()
             for name in [name for name, (when, _) in self._timers.items() if when <= now]:
                 timer = self._timers.pop(name, None)
                 if timer is not None and not self._finished:
-                    timer[1]()
+                    self._try(timer[1], partial(self._later, name, timer[1]))
 
     def close(self, *, forked: bool = False) -> None:
         """Give the signals back; in a forked child to their defaults, since the former handlers are the
@@ -123,4 +131,29 @@ class Events:
         for number in dict.fromkeys(numbers):
             act = self._signals.get(number)
             if act is not None:
-                act()
+                self._try(act, partial(self._later, f"signal {number}", act))
+
+    def _try(self, act: Act, again: Act) -> None:
+        try:
+            act()
+        except OSError as error:
+            fault = type(error), error.errno
+            _log.error("%s; tried again in %g s", error, RETRY_S, exc_info=fault not in self._faults)
+            self._faults.add(fault)
+            if not self._finished:
+                again()
+
+    def _later(self, name: str, act: Act) -> None:
+        if name not in self._timers:  # else it has seen to that itself
+            self.after(name, RETRY_S, act)
+
+    def _rest(self, descriptor: int, act: Act) -> None:
+        """It stays readable: without a pause this would be all that is done."""
+        key = self._selector.get_map().get(descriptor)
+        if key is not None and key.data is act:
+            self._selector.unregister(descriptor)
+            self.after(_pause(descriptor), RETRY_S, lambda: self.on_readable(descriptor, act))
+
+
+def _pause(descriptor: int) -> str:
+    return f"descriptor {descriptor}"

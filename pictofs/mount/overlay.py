@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 REMOUNT_S = 1.0  # between two remounts: each drops what the kernel remembers of all names
 RAREST_S = 300.0  # between two when nothing has changed since
 LIMIT_S = 20.0  # a child that takes longer is killed
+KILLED_LIMIT_S = 1.0  # and then waited for so long
 
 # sys/mount.h
 _MS_NOSUID, _MS_NODEV, _MS_REMOUNT = 2, 4, 32
@@ -98,6 +99,7 @@ class Overlay:
         self._events = events
         self._child = 0
         self._pipe = -1
+        self._left: list[int] = []  # killed, and not ended yet
         self._due = False
         self._again_s = REMOUNT_S
         self._remounted_s = -REMOUNT_S
@@ -131,6 +133,11 @@ class Overlay:
             self._due = True
             wait_s = max(0.0, self._remounted_s + REMOUNT_S - time.monotonic())
             self._events.after("remount", wait_s, self._remount)
+
+    def rest(self) -> None:
+        """No remount from here on, until something changes."""
+        self._due = False
+        self._events.cancel(("remount",))
 
     def settle(self) -> None:
         """End what is under way."""
@@ -167,13 +174,24 @@ class Overlay:
             else:
                 _log.debug("the overlay is remounted")
 
-        self._aside(lambda: _mount(None, self._where, None, _FLAGS | _MS_REMOUNT, None), ended)
+        def again() -> int:
+            # What lies there may be another's by now, and would lose its own flags.
+            if not mountpoint.is_ours(self._where):
+                return errno.EINVAL
+            return _mount(None, self._where, None, _FLAGS | _MS_REMOUNT, None)
+
+        self._aside(again, ended)
 
     # a call in a child: it may wait for the mount, and a supervisor that waits can mend nothing
 
     def _aside(self, act: Callable[[], int], ended: Callable[[int], None]) -> None:
         receive, send = os.pipe2(os.O_CLOEXEC)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(receive)
+            os.close(send)
+            raise
         if pid == 0:
             number = errno.EIO
             try:
@@ -187,13 +205,21 @@ class Overlay:
         self._events.after("overlay", LIMIT_S, lambda: os.kill(pid, signal.SIGKILL))
 
     def _collect(self) -> int:
-        """The errno that the child ended with."""
+        """The errno that the child ended with; one that a kill does not end at once is left to itself."""
         self._events.cancel(("overlay",))
         self._events.forget(self._pipe)
         os.close(self._pipe)
-        _, status = os.waitpid(self._child, 0)
-        self._child, self._pipe = 0, -1
-        return os.WEXITSTATUS(status) if os.WIFEXITED(status) else errno.ETIMEDOUT
+        child, self._child, self._pipe = self._child, 0, -1
+        self._left = [pid for pid in self._left if not os.waitpid(pid, os.WNOHANG)[0]]
+        deadline_s = time.monotonic() + KILLED_LIMIT_S
+        while True:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                return os.WEXITSTATUS(status) if os.WIFEXITED(status) else errno.ETIMEDOUT
+            if time.monotonic() > deadline_s:
+                self._left.append(child)
+                return errno.ETIMEDOUT
+            time.sleep(0.002)
 
 
 def _mount(source: str | None, where: str, kind: str | None, flags: int, data: str | None) -> int:

@@ -94,10 +94,14 @@ class RecordFile:
         self._lock = lock
 
     def write(self, record: Record) -> None:
-        """Publish the record, by rename."""
+        """Publish the record, by rename; OSError where that cannot be, and the former one stays."""
         draft = self.path.with_suffix(".new")
-        draft.write_text(json.dumps({"schema": SCHEMA, **asdict(record)}), encoding="utf-8")
-        draft.replace(self.path)
+        try:
+            draft.write_text(json.dumps({"schema": SCHEMA, **asdict(record)}), encoding="utf-8")
+            draft.replace(self.path)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
 
     def withdraw(self) -> None:
         """Remove record and lock."""

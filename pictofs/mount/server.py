@@ -6,6 +6,7 @@ be one more, which goes on serving until the first of ours takes the kernel's de
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -19,6 +20,8 @@ from pictofs.mount.descriptor import KernelMount
 from pictofs.mount.events import Events
 from pictofs.mount.handover import Before
 from pictofs.mount.plan import Plan
+
+_log = logging.getLogger(__name__)
 
 KILLED_LIMIT_S = 1.0  # a process that was killed
 
@@ -62,7 +65,12 @@ class Server:
         """Fork one; what it says is heard from now on. `known`: what a former one said as it was attached."""
         ours, theirs = Channel.pair()
         supervisor = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         if pid == 0:
             facts = assembly.Facts(
                 self._plan, self._driver, self._plan.settings.io, supervisor, restarts=restarts
@@ -145,7 +153,12 @@ class Server:
             self._hang_up()
             return
         for word in words:
-            self._heard(word)
+            try:
+                self._heard(word)
+            except OSError:
+                # It may wait for what could not be done; its successor is told anew.
+                _log.exception("%r of the serving process could not be acted on", word["say"])
+                self.kill(signal.SIGKILL)
 
     def _lost(self) -> None:
         """It has ended and cannot be reaped: the kernel holds a thread of its until a successor answers."""

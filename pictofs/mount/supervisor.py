@@ -39,6 +39,7 @@ _log = logging.getLogger(__name__)
 
 BUSY_LIMIT_S = 2.0  # how long a stop waits for readers to leave before it unmounts lazily
 DRAIN_LIMIT_S = 5.0  # and how long readers that are inside may go on after that
+RETRY_S = 1.0  # before what the system refused is tried again
 END_LIMIT_S = 3.0  # a process that was asked to end
 
 
@@ -125,8 +126,18 @@ class Supervisor:
         if self._stopping:
             return
         self._answers = False
-        self._server.start(self._restarts, {} if self._attach_first else self._attached)
+        try:
+            self._server.start(self._restarts, {} if self._attach_first else self._attached)
+        except OSError as error:
+            self._cannot("start a serving process", error, self._replace_serving)
         self._write_record()
+
+    def _cannot(self, what: str, error: OSError, act: Callable[[], None]) -> None:
+        """For want of processes, descriptors, room: a mount does not come up for it, nor end for it."""
+        self._events.after(what, RETRY_S, act)
+        _log.error("the supervisor cannot %s: %s", what, error)
+        if not self._up:
+            self._fail(f"the supervisor cannot {what}: {error}", 1)
 
     def _apart(self) -> None:
         """In the serving process."""
@@ -146,16 +157,15 @@ class Supervisor:
         elif said == "link_lost":
             self._find_fetching()
         elif said == "linked":
-            self._attached |= {"fetching": word["fetching"], "version": word["version"]}
+            self._attached |= {name: word[name] for name in ("fetching", "fetching_started", "version")}
             self._write_record()
-        elif said == "changed" and self._overlay is not None:
+        elif said == "changed" and self._overlay is not None and not self._stopping:
             self._overlay.changed()
         elif said == "gone":
             self._stop("unmounted", 0)
 
     def _mounts_changed(self) -> None:
-        """Somebody has unmounted us: the kernel tells the serving process only when no namespace has a copy.
-        """
+        """Somebody has unmounted us: the kernel tells the serving process once no namespace has a copy."""
         if self._answers and not self._still_mounted():
             self._stop("unmounted", 0)
 
@@ -226,6 +236,7 @@ class Supervisor:
         if self._kernel is not None:
             self._kernel.forsake()
         if self._overlay is not None:
+            self._overlay.rest()
             self._overlay.mounted = False
 
     def _replace_serving(self) -> None:
@@ -316,9 +327,12 @@ class Supervisor:
         self._stopping, self._code = True, code
         _log.info("stopping: %s", why)
         notify("STOPPING=1")
-        self._events.cancel(("serving", "fetching", "kill", "upgrade"))
+        self._events.cancel(("serving", "start a serving process", "fetching", "kill", "upgrade"))
         self._server.unwatch()
-        self._leave(time.monotonic() + BUSY_LIMIT_S)
+        if self._overlay is not None:
+            self._overlay.rest()
+        patience = time.monotonic() + BUSY_LIMIT_S
+        self._events.after("leave", 0.0, lambda: self._leave(patience))  # a timer is tried again
 
     def _leave(self, patience: float) -> None:
         """Unmount; readers inside are waited for until `patience`, then it vanishes from under their path."""
@@ -357,27 +371,30 @@ class Supervisor:
         return mountpoint.is_ours(self._plan.mountpoint)
 
     def _organizations(self) -> tuple[tuple[int, str], ...]:
-        attached = self._attached.get("organizations", ())
         names = (profile.organization or "" for profile in self._plan.settings.profiles)
-        return tuple(zip(attached, names, strict=False))
+        return tuple(zip(self._attached.get("organizations", ()), names, strict=False))
 
     def _write_record(self) -> None:
-        self._file.write(
-            record.Record(
-                mountpoint=self._plan.mountpoint,
-                source=self._plan.settings.source,
-                supervisor=os.getpid(),
-                started=record.start_ticks(os.getpid()),
-                version=__version__,
-                cache_dir=self._plan.settings.cache_dir,
-                log=self._plan.log,
-                driver=self._driver,
-                io=self._io,
-                serving=self._server.pid,
-                fetching=self._supply.pid or int(self._attached.get("fetching", 0)),
-                restarts=self._restarts,
-                upgrades=self._upgrades,
-                ready=self._answers,
-                organizations=self._organizations(),
-            )
+        try:
+            self._file.write(self._as_record())
+        except OSError as error:
+            self._cannot("write the mount's record", error, self._write_record)
+
+    def _as_record(self) -> record.Record:
+        return record.Record(
+            mountpoint=self._plan.mountpoint,
+            source=self._plan.settings.source,
+            supervisor=os.getpid(),
+            started=record.start_ticks(os.getpid()),
+            version=__version__,
+            cache_dir=self._plan.settings.cache_dir,
+            log=self._plan.log,
+            driver=self._driver,
+            io=self._io,
+            serving=self._server.pid,
+            fetching=self._supply.pid or int(self._attached.get("fetching", 0)),
+            restarts=self._restarts,
+            upgrades=self._upgrades,
+            ready=self._answers,
+            organizations=self._organizations(),
         )

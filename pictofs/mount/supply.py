@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from pictofs.mount import handover
+from pictofs.mount import handover, record
 from pictofs.mount.events import Events
 from pictofs.mount.fetching import FetchingProcess, Outcome
 from pictofs.mount.handover import Before
@@ -16,14 +16,15 @@ from pictofs.mount.plan import Plan
 
 _log = logging.getLogger(__name__)
 
+RETRY_S = 5.0  # before a process that could not be started is tried again
 DRAIN_LIMIT_S = 3.0  # an older process, to write down what it has
 
 
 class Supply:
     """Sees that some process fetches, when `seek` is called.
 
-    `found()`: one answers; `failed(outcome)`: the one that was started does not; `died(lived_s)`: the
-    one that was started here has ended.
+    `found()`: one answers; `failed(outcome)`: the one that was started does not, or none can be started;
+    `died(lived_s)`: the one that was started here has ended.
     """
 
     def __init__(
@@ -56,10 +57,17 @@ class Supply:
         """Find one, or start one."""
         if self.starting:
             return
-        if self._process.pid or self._process.held():
+        try:
+            held = bool(self._process.pid) or self._process.held()
+            if not held:
+                self._process.start()
+        except OSError as error:
+            self._events.after("fetching", RETRY_S, self.seek)
+            self._failed(Outcome(False, f"no fetching process can be started: {error}"))
+            return
+        if held:
             self._found()
             return
-        self._process.start()
         self._since_s = time.monotonic()
         self._events.on_readable(self._process.ready_fd, self._told)
 
@@ -71,12 +79,8 @@ class Supply:
             self._since_s = time.monotonic()
             if older:
                 self._process.stop(DRAIN_LIMIT_S)
-        elif older and self._process.held():
-            try:
-                # Another mount's: who needs it elects a new one, as after any end of it.
-                os.kill(int(before.attached["fetching"]), signal.SIGTERM)
-            except (KeyError, ProcessLookupError):
-                pass  # it has never been attached, or has gone meanwhile
+        elif older:
+            self._end_others(int(before.attached.get("fetching", 0)), before.attached.get("fetching_started"))
 
     def reap(self) -> None:
         """A child has ended: perhaps this one."""
@@ -90,6 +94,14 @@ class Supply:
     def let_go(self) -> None:
         """In a forked child: it is the supervisor's."""
         self._process.let_go()
+
+    def _end_others(self, pid: int, started: object) -> None:
+        """Another mount's: who needs it elects a new one, as after any end of it."""
+        try:
+            if pid > 0 and record.start_ticks(pid) == started and self._process.held():
+                os.kill(pid, signal.SIGTERM)
+        except OSError as error:
+            _log.warning("the older fetching process %d could not be ended: %s", pid, error.strerror)
 
     def _told(self) -> None:
         self._events.forget(self._process.ready_fd)

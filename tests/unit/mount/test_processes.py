@@ -4,6 +4,7 @@ background.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -13,12 +14,14 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pictofs.config import Settings
 from pictofs.errors import UsageError
+from pictofs.mount import events as events_of_mount
 from pictofs.mount import logs
 from pictofs.mount.channel import Channel
 from pictofs.mount.events import Events
@@ -62,6 +65,64 @@ def test_a_timer_of_the_same_name_is_replaced() -> None:
     events.run()
     events.close()
     assert seen == [2]
+
+
+@pytest.mark.logs_traceback
+def test_what_fails_for_want_of_something_is_called_again_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(events_of_mount, "RETRY_S", 0.01)
+    events = Events()
+    seen: list[str] = []
+    receive, send = os.pipe()
+
+    def at_first_not(what: str, then: Callable[[], None]) -> Callable[[], None]:
+        def act() -> None:
+            seen.append(what)
+            if seen.count(what) < 3:
+                raise OSError(errno.EMFILE, "Too many open files")
+            then()
+
+        return act
+
+    def readable() -> None:
+        os.read(receive, 10)
+        os.kill(os.getpid(), signal.SIGUSR2)
+
+    events.on_signals({signal.SIGUSR2: at_first_not("signal", events.finish)})
+    events.on_readable(receive, at_first_not("readable", readable))
+    events.after("x", 0.0, at_first_not("timer", lambda: _write(send, b"bytes")))
+    events.run()
+    events.close()
+    os.close(receive)
+    os.close(send)
+    assert seen == ["timer"] * 3 + ["readable"] * 3 + ["signal"] * 3
+    assert caplog.text.count("Traceback") == 1
+    assert caplog.text.count("tried again") == 6
+
+
+@pytest.mark.logs_traceback
+def test_a_descriptor_that_is_forgotten_while_it_rests_stays_forgotten(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events_of_mount, "RETRY_S", 0.01)
+    events = Events()
+    seen: list[str] = []
+    receive, send = os.pipe()
+
+    def fails() -> None:
+        seen.append("read")
+        events.after("forget", 0.0, lambda: events.forget(receive))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    events.on_readable(receive, fails)
+    os.write(send, b"bytes")
+    events.after("end", 0.1, events.finish)
+    events.run()
+    events.close()
+    os.close(receive)
+    os.close(send)
+    assert seen == ["read"]
 
 
 def test_words_and_descriptors_go_through_a_channel() -> None:
@@ -155,6 +216,7 @@ def test_systemd_is_told_through_its_socket(tmp_path: Path) -> None:
 LOGGING = """
 import logging, sys
 from pictofs.config import Settings
+from pictofs.mount import events as events_of_mount
 from pictofs.mount import logs
 logs.configure(Settings(log_format=sys.argv[1]), "serving", sys.argv[2], {"JOURNAL_STREAM": sys.argv[3]})
 try:
