@@ -225,34 +225,34 @@ def _listen(plan: Plan, channel: Channel, driver: Driver, vfs: Vfs, facts: assem
     """The second thread: words of the supervisor. Whatever happens it listens on: nobody else relinks, and
     nobody else sees the supervisor end.
     """
-    faults: set[str] = set()
+    faults: set[type[Exception]] = set()
     while True:
         try:
             if not _heard(plan, channel, driver, vfs, facts):
                 return
         except Exception as error:  # noqa: BLE001 - the outermost frame of a thread that must not end
-            fault = repr(error)
-            _log.error("the supervisor's word was not acted on: %s", fault, exc_info=fault not in faults)
-            faults.add(fault)
+            once = type(error) not in faults
+            _log.error("the supervisor's word was not acted on: %r", error, exc_info=once)
+            faults.add(type(error))
             time.sleep(RECONNECT_S)
             channel.send("link_lost")
 
 
 def _heard(plan: Plan, channel: Channel, driver: Driver, vfs: Vfs, facts: assembly.Facts) -> bool:
     """Wait for words and act on them; False when there will be none any more."""
-    while True:
-        words = channel.receive()
-        if words is None:
-            # With the supervisor nobody is left who could end this mount in order.
-            _log.error("the supervisor has ended; unmounting")
-            driver.stop()
-            if plan.settings.overlay is not None:
-                mountpoint.let_go(plan.mountpoint, lazy=True)
-            return
-        for word in words:
-            facts.restarts = word.get("restarts", facts.restarts)
-        if any(word["say"] == "link" for word in words):
-            _relink(plan, channel, driver, vfs, facts)
+    words = channel.receive()
+    if words is None:
+        # With the supervisor nobody is left who could end this mount in order.
+        _log.error("the supervisor has ended; unmounting")
+        driver.stop()
+        if plan.settings.overlay is not None:
+            mountpoint.let_go(plan.mountpoint, lazy=True)
+        return False
+    for word in words:
+        facts.restarts = word.get("restarts", facts.restarts)
+    if any(word["say"] == "link" for word in words):
+        _relink(plan, channel, driver, vfs, facts)
+    return True
 
 
 def _relink(plan: Plan, channel: Channel, driver: Driver, vfs: Vfs, facts: assembly.Facts) -> None:
