@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from pictofs.config import Settings
+from pictofs.catalog.model import OrganizationRow
+from pictofs.config import Profile, Settings
 from pictofs.drivers import Driver
-from pictofs.errors import Unreachable
+from pictofs.errors import Unreachable, UsageError
 from pictofs.link import LinkLost
 from pictofs.link.messages import Attached
 from pictofs.mount import assembly, record, serving
@@ -133,3 +135,22 @@ def test_the_listener_outlives_what_nobody_expected_and_sees_the_supervisor_end(
         "say": "linked", "with_fd": False, "fetching": 7, "fetching_started": 107, "version": "1.0"
     }  # fmt: skip
     assert caplog.text.count("Traceback") == 1
+
+
+@pytest.mark.parametrize(
+    ("remote_id", "called"), [("key:5b36f96c", "is 'acme'"), ("o-1", "'acme' or 'o-1'")]
+)
+def test_a_source_that_is_not_the_keys_organization_is_told_what_that_is_called_and_no_internal_id(
+    tmp_path: Path, remote_id: str, called: str
+) -> None:
+    class Reader:
+        def organization(self, pk: int) -> Any:
+            return OrganizationRow(pk, "http://h", remote_id, "acme", "acme", b"", 0, 0)
+
+    with pytest.raises(UsageError, match=called) as caught:
+        serving._check_organization(
+            replace(plan(tmp_path), organization="other", settings=Settings(profiles=(Profile(),))),
+            cast(Any, Reader()),
+            Attached(1, 7, "1.0", [1], [], []),
+        )
+    assert "key:" not in str(caught.value)
