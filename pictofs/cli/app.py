@@ -26,6 +26,8 @@ COMMANDS = {
     "refresh": "asking",
     "pin": "asking",
     "unpin": "asking",
+    "warm": "warming",
+    "advise": "warming",
     "datasets": "datasets",
     "exports": "exports",
     "images": "images",

@@ -1,4 +1,4 @@
-"""How much may be fetched a day: the option max_fetch. Kept in the cache directory: a restart forgets nothing.
+"""How much may be fetched a day: the option max_fetch, kept in the cache directory over restarts.
 
 A day is one of Unix time (UTC). Look-ahead and fill end at AHEAD_SHARE of it, so that they never take what
 readers need; demand ends at all of it, in EAGAIN.

@@ -4,15 +4,19 @@
     refresh  {"nodes": […]}      looks at each as if nothing known were fresh → {"refreshed": n}
     pin      {"nodes": […]}      keeps what is below them from eviction → {"pinned": [every pin]}
     unpin    {"nodes": […]}      takes pins away → {"pinned": [every pin left]}
+    warm     {"nodes": […]}      fetches files, unless they are here
+                                 → {"fetched": n, "bytes": n, "failed": [[node, why], …]}
+    evict    {"nodes": […]}      drops what is here of them, unless something is pinned → {"evicted": n}
     reload   {}                  forgets backoffs and tries the service now → {"tried": n}
-    advise   {"nodes": […]}      the order in which files will be read, kept until the next → {"advised": n}
+    advise   {"nodes": […]}      the order in which files will be read, kept until the next; with "more" these
+                                 come behind the others → {"advised": n}
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from pictofs.catalog import Catalog, CatalogReader
 from pictofs.catalog.model import ROOT_NODE, Kind, node_id
@@ -20,14 +24,22 @@ from pictofs.errors import UsageError
 from pictofs.mirror.access import Membership
 from pictofs.mirror.attach import Register
 from pictofs.mirror.fetch import Fetcher
-from pictofs.mirror.locate import place
+from pictofs.mirror.locate import organization, place
 from pictofs.mirror.looks import Looks
 from pictofs.mirror.policy import Limits
 from pictofs.mirror.singleflight import Progress
 from pictofs.mirror.troubles import Troubles
+from pictofs.mirror.warmer import Warmer
 from pictofs.mirror.writer import Writer
 
 ADVICE_LIMIT_NODES = 10_000_000
+
+
+class Advise(Protocol):
+    """`Prefetch.advise`."""
+
+    def __call__(self, member: Membership, nodes: Sequence[int], *, more: bool) -> int:
+        """Takes an order in; how many files it has now."""
 
 
 class Control:
@@ -45,6 +57,9 @@ class Control:
         cache_dir: str,
         troubles: Troubles,
         carried: Callable[[], tuple[int, int]],
+        warmer: Warmer,
+        advise: Advise,
+        ahead: Callable[[], dict[str, int]],
     ) -> None:
         self._reader = reader
         self._catalog = catalog
@@ -56,8 +71,9 @@ class Control:
         self._cache_dir = cache_dir
         self._troubles = troubles
         self._carried = carried
-        # What look-ahead goes by; one order at a time, since one epoch runs at a time.
-        self.advice: Sequence[int] = ()
+        self._warmer = warmer
+        self._advise = advise
+        self._ahead = ahead
 
     async def answer(
         self, members: Sequence[Membership], verb: str, arguments: dict[str, Any], moved: Progress
@@ -72,15 +88,28 @@ class Control:
                 return await self._pins(_nodes(arguments), self._catalog.pin)
             case "unpin":
                 return await self._pins(_nodes(arguments), self._catalog.unpin)
+            case "warm":
+                return await self._warmer.warm(members, _nodes(arguments), moved)
+            case "evict":
+                return await self._warmer.evict(_nodes(arguments))
             case "reload":
                 return self._reload(members)
             case "advise":
-                self.advice = _nodes(arguments)
-                return {"advised": len(self.advice)}
+                return {"advised": self._advised(members, _nodes(arguments), bool(arguments.get("more")))}
         raise UsageError(f"the fetching process knows no command {verb!r}")
+
+    def _advised(self, members: Sequence[Membership], nodes: Sequence[int], more: bool) -> int:
+        """One order at a time for each cache directory, since one epoch runs at a time."""
+        known: dict[int, int] = {}
+        pk = organization(self._reader, nodes[0], known) if nodes else 0
+        member = next((member for member in members if not nodes or member.organization == pk), None)
+        if member is None:
+            raise UsageError("what will be read is not served by a mount of this cache directory")
+        return self._advise(member, nodes, more=more)
 
     def _status(self, members: Sequence[Membership]) -> dict[str, Any]:
         size_bytes, files = self._reader.block_totals()
+        ahead = self._ahead()
         requests, received_bytes = self._carried()
         budgets = [budget for member in members if (budget := member.access.client.budget)]
         tightest = min(budgets, key=lambda budget: budget.remaining, default=None)
@@ -102,7 +131,7 @@ class Control:
                 "remaining": tightest.remaining if tightest else None,
                 "reset": tightest.reset_s if tightest else None,
             },
-            "queue": self._fetcher.counts(),
+            "queue": {name: count + ahead.get(name, 0) for name, count in self._fetcher.counts().items()},
             "datasets": [
                 {"name": count.file_name, "images": count.images, "cached": count.cached}
                 for member in members

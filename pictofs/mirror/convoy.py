@@ -62,7 +62,7 @@ Ended = Callable[[Sequence[Landed]], None]
 
 
 class Convoy:
-    """What is on its way in batches. Lives in one event loop, where `landed` hears of each batch, then `moved`.
+    """What is on its way. Lives in one event loop, where `landed` hears of each batch, and then `moved`.
 
     `keep` is the room's; `push` tells the mounts of versions that turned out to be others. `memory_bytes`
     bounds what has been asked for and is not yet in the store.

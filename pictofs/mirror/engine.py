@@ -37,10 +37,12 @@ from pictofs.mirror.policy import Limits, Policy
 from pictofs.mirror.prefetch import Prefetch
 from pictofs.mirror.readers import Readers
 from pictofs.mirror.room import Room
+from pictofs.mirror.sights import Sights
 from pictofs.mirror.singleflight import SingleFlight
 from pictofs.mirror.transfer import Carrier, Courier
 from pictofs.mirror.troubles import Troubles
 from pictofs.mirror.upkeep import Upkeep
+from pictofs.mirror.warmer import Warmer
 from pictofs.mirror.writer import Block, Writer
 from pictofs.storage import Got, Transfers
 from pictofs.store import Store
@@ -209,8 +211,10 @@ class Engine:
             return await writer.run(lambda: self._room.recheck(fetch))
 
         self.pace = Pace(self._limits.transfers, time.monotonic())
-        self.fetcher = Fetcher(reader, sources, recheck, jobs=self.pace.jobs)
         self.allowance = Allowance(self._cache_dir, self._limits.max_fetch_bytes_day)
+        self.fetcher = Fetcher(
+            reader, sources, recheck, jobs=self.pace.jobs, permit=self.allowance.check
+        )
         self._join_prefetch(images, annotations)
         self.register = Register(
             reader, catalog, writer, self._limits, self._cache_dir, self._access
@@ -226,6 +230,9 @@ class Engine:
             self._cache_dir,
             troubles,
             self._carried,
+            Warmer(reader, self.fetcher, self.prefetch, writer, self._room.release),
+            self.prefetch.advise,
+            self.prefetch.counts,
         )
         self.dispatch: Dispatch = Dispatch(
             reader,
@@ -235,8 +242,8 @@ class Engine:
             control,
             troubles,
             self._read,
-            self.prefetch.missed,
-            self.prefetch.looked,
+            self.sights.missed,
+            self.sights.looked,
             self._is_idle,
             self._drain,
         )
@@ -254,16 +261,16 @@ class Engine:
                 self.prefetch.landed(each)
 
         self.orders = Orders(
-            self._catalog.path, lambda dataset: self.prefetch.forget(dataset), lambda dataset: None
+            self._catalog.path, lambda dataset: self.sights.forget(dataset)
         )
         bodies = Bodies(
             self.reader, self.flights, images, annotations, self.troubles,
             lambda: self.prefetch.pump(), jobs=BODIES,
         )  # fmt: skip
         self.prefetch = Prefetch(
-            self.reader, self.fetcher, images, bodies, self.orders, Readers(), self.allowance, self._room,
-            self.troubles,
-        )  # fmt: skip
+            self.reader, self.fetcher, images, bodies, self.allowance, self._room, self.writer, self.troubles
+        )
+        self.sights = Sights(self.reader, self.orders, Readers(), self.prefetch, self._room.spare_bytes)
         self.prefetch.convoy = Convoy(
             self.reader, self.fetcher, images, self._courier, self.writer, self._keep, push, landed,
             self.prefetch.pump, memory_bytes=MEMORY_BYTES,
@@ -308,7 +315,7 @@ class Engine:
 
     def _read(self, members: Mapping[int, Membership], message: Read) -> None:
         """A reader was seen on what is present: for its pattern, and for `lru`."""
-        self.prefetch.read(members, message)
+        self.sights.read(members, message)
         if self._limits.eviction != "lru" or message.size_bytes <= 0:
             return
         try:

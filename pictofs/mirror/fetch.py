@@ -32,6 +32,10 @@ WANT_LIMIT_BLOCKS = 8192
 Ended = Callable[[PictofsError | None], None]
 
 
+def _permitted() -> None:
+    """Nothing is in the way."""
+
+
 class Source(Protocol):
     """Where the blocks of one kind of node come from."""
 
@@ -80,6 +84,7 @@ class Fetcher:
     """The flights of all organizations. Lives in one event loop.
 
     `recheck` verifies a block of the store and makes it trusted again, or drops it and answers False.
+    `permit` raises what a fetch ends in that may not begin.
     """
 
     def __init__(
@@ -89,11 +94,13 @@ class Fetcher:
         recheck: Callable[[Fetch], Awaitable[bool]],
         *,
         jobs: int,
+        permit: Callable[[], None] = _permitted,
     ) -> None:
         self._reader = reader
         self._sources = sources
         self._recheck = recheck
         self._jobs = jobs
+        self._permit = permit
         self._flights: dict[Fetch, _Flight] = {}
         self._queues: dict[tuple[int, Lane], _Queue] = {}
 
@@ -278,6 +285,7 @@ class Fetcher:
             and not availability.in_grace(standing, member.policy.auth_grace_s, member.clock())
         ):
             raise availability.failure(standing, member.policy.offline)
+        self._permit()
 
         kind = _kind(flight.fetch.node)
 

@@ -201,8 +201,8 @@ class LookAhead:
             if off:
                 continue
             asked = (run.ahead - run.at) // run.stride
-            # Reads of what is here are told late: who has used up the window is beyond it by then. A miss behind
-            # a run is no business of it, or a run at the end of a dataset would claim all of it.
+            # Reads of what is here are told late: who has used up the window is beyond it by then. A miss
+            # behind a run is no business of it, or a run at the end of a dataset would claim all of it.
             if (0 if sight.missing else -LATE) <= steps <= asked + min(run.window, LATE):
                 if steps > 0:
                     run.at = at

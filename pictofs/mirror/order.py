@@ -25,8 +25,8 @@ ORDERS = 16  # datasets whose order is held; the least recently asked for goes
 class Order:
     """One dataset as it was listed at `listed_ns`, given by (directory, images) in readdir's order.
 
-    A walk goes along one of two *axes*: NAMES, as readdir lists and as sorted paths come; or INODES, where the
-    files of a directory are sorted by inode number, as `cp -r` and other programs of GNU do it.
+    A walk goes along one of two *axes*: NAMES, as readdir lists and as sorted paths come; or INODES, where
+    the files of a directory are sorted by inode number, as `cp -r` and other programs of GNU do it.
     """
 
     def __init__(
@@ -82,12 +82,9 @@ class Orders:
     Lives in one event loop.
     """
 
-    def __init__(
-        self, path: str, changed: Callable[[int], None], built: Callable[[int], None]
-    ) -> None:
+    def __init__(self, path: str, changed: Callable[[int], None]) -> None:
         self._path = path
         self._changed = changed
-        self._built = built
         self._held: OrderedDict[int, _Held] = OrderedDict()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="order")
         self._closed = False
@@ -147,4 +144,3 @@ class Orders:
         before, held.order = held.order, future.result()
         if before is not None and held.order is not None and before.pks != held.order.pks:
             self._changed(dataset)
-        self._built(dataset)

@@ -1,9 +1,9 @@
 """Fetching ahead: from what readers were seen to do, by `lookahead`, to batches of a `convoy`.
 
-    Dispatch ── missed, read, looked ──▶ Prefetch ──▶ LookAhead (pure)
-                                            │  Ahead, Fill, and the order that `advise` announced
-                                            ▼
-                                         pump ──▶ Convoy (images)   Bodies (annotations, sizes)
+    Dispatch ── missed, read, looked ──▶ Sights ──▶ LookAhead (pure)
+                                            │  look_ahead, fill        Control ── advise ──▶ Advice (pure)
+                                            ▼                                                  ▼
+                                         Prefetch.pump ──▶ Convoy (images)   Bodies (annotations, sizes)
 
 `pump` runs whenever something was asked for and whenever something has come: it fills the slots that demand
 leaves, look-ahead before fill. A fill goes through a dataset in its order, past what is here, and ends when
@@ -16,36 +16,35 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from pictofs.catalog import CatalogReader
-from pictofs.catalog.model import DatasetRow, ImageRow, Kind, node_id, node_kind, node_pk
+from pictofs.catalog.model import DatasetRow, ImageRow, Kind, node_id, node_pk
 from pictofs.errors import PictofsError, UrlExpired
-from pictofs.link.messages import Priority, Read
+from pictofs.link.messages import Priority
 from pictofs.mirror.access import Membership
+from pictofs.mirror.advice import Advice
 from pictofs.mirror.allowance import Allowance
 from pictofs.mirror.bodies import Bodies
 from pictofs.mirror.convoy import Convoy, Landed
 from pictofs.mirror.fetch import Fetcher
 from pictofs.mirror.images import Images
-from pictofs.mirror.lookahead import WINDOW_LIMIT, Ahead, Face, Fill, LookAhead, Sight
-from pictofs.mirror.order import Order, Orders
-from pictofs.mirror.readers import Habit, Readers
+from pictofs.mirror.lookahead import Ahead, Face, Fill
+from pictofs.mirror.order import Order
 from pictofs.mirror.troubles import Troubles
+from pictofs.mirror.writer import Writer
 
 _log = logging.getLogger(__name__)
 BATCH = 32               # images of one launch
 SCAN = 64                # positions of a fill that are looked at together
 SCANS = 32               # such looks before the event loop gets its turn: a dataset that is here is long
 QUEUE = 16_384           # of look-ahead; what waits beyond is too old to be of use
-WINDOW_BYTES = 256 << 20
-FULL_WINDOW_BYTES = 64 << 20  # ahead of a reader when the store is full: the spill holds it for a moment
+ADVICE_ROOM_BYTES = 128 << 20  # with less than this, what was read makes room for what comes
+CROWDED_WINDOW = 512     # files of an announced order ahead of the readers then
 SMALL_BYTES = 256 << 10  # an image whose size is asked for is fetched whole up to here
-DATASET_S = 1.0          # how old a dataset's row may be here
 FAILURES = 16            # in a row, and a fill ends
-_KINDS = (Kind.IMAGE, Kind.ANNOTATION)
 
 
 class Rooms(Protocol):
@@ -53,6 +52,9 @@ class Rooms(Protocol):
 
     def spare_bytes(self) -> int:
         """How much more may be stored before something must go."""
+
+    def release(self, nodes: Sequence[int]) -> None:
+        """Drops the blocks of these nodes, but for what is pinned. In the writer's thread."""
 
 
 @dataclass(slots=True)
@@ -79,10 +81,9 @@ class Prefetch:
         fetcher: Fetcher,
         images: Images,
         bodies: Bodies,
-        orders: Orders,
-        readers: Readers,
         allowance: Allowance,
         rooms: Rooms,
+        writer: Writer,
         troubles: Troubles,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -91,113 +92,23 @@ class Prefetch:
         self._fetcher = fetcher
         self._images = images
         self._bodies = bodies
-        self._orders = orders
-        self._readers = readers
         self._allowance = allowance
         self._rooms = rooms
+        self._writer = writer
         self._troubles = troubles
         self._clock = clock
-        self.policy = LookAhead(clock=clock)
         self.convoy: Convoy | None = None   # set once both are made
         self._ahead: deque[tuple[Membership, int, Priority]] = deque(maxlen=QUEUE)
         self._fillings: dict[int, _Filling] = {}
-        self._datasets: dict[int, tuple[DatasetRow | None, float]] = {}  # and until when it is believed
-        self._looked_s = float("-inf")
-        self._is_crowded = False
+        self._advice: tuple[Membership, Advice] | None = None
         self._signing: dict[int, asyncio.Task[None]] = {}
         self._again: asyncio.Handle | None = None
         self._stopped = False
 
-    # what readers were seen to do
-
-    def missed(self, member: Membership, node: int, pid: int) -> None:
-        """Somebody waits for a block of `node`."""
-        self._miss(member, node, pid)
-
-    def read(self, members: Mapping[int, Membership], message: Read) -> None:
-        """Somebody on the mount with these members has read from what is here. Thousands come in a second."""
-        face = Face.IMAGE if message.node & 0xFF == Kind.IMAGE else Face.ANNOTATION
-        # The first version of an annotation has the pk of its image's; later ones are found by what is missed.
-        found = self._orders.find(node_pk(message.node))
-        dataset = self._dataset(found[0]) if found is not None else None
-        member = members.get(dataset.organization) if dataset is not None else None
-        if found is None or dataset is None or member is None or message.node & 0xFF not in _KINDS:
-            return
-        habit = self._readers.habit(message.pid)
-        if habit is Habit.IDLES or member.policy.prefetch == "off":
-            return
-        if dataset.listed_ns != found[1].listed_ns:
-            self._orders.order(dataset)
-        by_name, by_inode = found[2]
-        fills = habit is Habit.READS
-        sight = Sight(dataset.pk, face, by_name, message.pid, False, message.end, fills, by_inode)
-        self._act(member, dataset, found[1], sight, sizes=False)
-
-    def looked(self, member: Membership, node: int) -> None:
-        """Somebody asks for the size of a file that nobody knows: of an annotation, or in dialect A."""
-        self._miss(member, node, 0)
-
-    def _miss(self, member: Membership, node: int, pid: int) -> None:
-        if member.policy.prefetch == "off" or self._stopped:
-            return
-        habit = self._readers.habit(pid)
-        if habit is Habit.IDLES:
-            return
-        image, face = self._image(node)
-        if image is None:
-            return
-        dataset = self._dataset(image.dataset)
-        order = self._orders.order(dataset) if dataset is not None else None
-        if dataset is None or order is None:
-            return
-        positions = order.positions(image.pk)
-        if positions is None:
-            return
-        by_name, by_inode = positions
-        sight = Sight(dataset.pk, face, by_name, pid, True, False, habit is Habit.READS, by_inode)
-        self._act(member, dataset, order, sight, sizes=image.size_bytes is None)
-
-    def _act(
-        self, member: Membership, dataset: DatasetRow, order: Order, sight: Sight, *, sizes: bool
-    ) -> None:
-        window_bytes = FULL_WINDOW_BYTES if self._crowded() else WINDOW_BYTES
-        limit = max(4, min(WINDOW_LIMIT, window_bytes // max(1, order.mean_bytes)))
-        for found in self.policy.seen(sight, len(order), member.policy.prefetch, limit):
-            if isinstance(found, Ahead):
-                self._look_ahead(member, order, found, sizes=sizes)
-            else:
-                self._fill(member, dataset, order, found)
-
-    def _image(self, node: int) -> tuple[ImageRow | None, Face]:
-        try:
-            kind = node_kind(node)
-        except ValueError:
-            return None, Face.IMAGE
-        if kind is Kind.IMAGE:
-            return self._reader.image(node_pk(node)), Face.IMAGE
-        if kind is Kind.ANNOTATION:
-            return self._reader.image_of_annotation(node_pk(node)), Face.ANNOTATION
-        return None, Face.IMAGE
-
-    def _dataset(self, pk: int) -> DatasetRow | None:
-        """The row, at most DATASET_S old."""
-        now_s = self._clock()
-        known = self._datasets.get(pk)
-        if known is None or now_s >= known[1]:
-            known = self._datasets[pk] = self._reader.dataset(pk), now_s + DATASET_S
-        return known[0]
-
-    def _crowded(self) -> bool:
-        """Whether the store has no room for a whole window; looked at once in a while."""
-        now_s = self._clock()
-        if now_s >= self._looked_s + DATASET_S:
-            self._looked_s = now_s
-            self._is_crowded = self._rooms.spare_bytes() <= WINDOW_BYTES
-        return self._is_crowded
-
     # what is to be fetched
 
-    def _look_ahead(self, member: Membership, order: Order, ahead: Ahead, *, sizes: bool) -> None:
+    def look_ahead(self, member: Membership, order: Order, ahead: Ahead, *, sizes: bool) -> None:
+        """These are likely to be read next; `sizes`: it is their sizes that are asked for."""
         measured = sizes and order.mean_bytes > SMALL_BYTES
         for pk in order.along(ahead.axis, ahead.positions):
             for face in ahead.faces:
@@ -207,13 +118,34 @@ class Prefetch:
                     self._ahead.append((member, pk, Priority.LOOK_AHEAD))
         self.pump()
 
-    def _fill(self, member: Membership, dataset: DatasetRow, order: Order, fill: Fill) -> None:
+    def fill(self, member: Membership, dataset: DatasetRow, order: Order, fill: Fill) -> None:
+        """All of a dataset is likely to be read."""
         if dataset.pk in self._fillings:
             return
         filling = _Filling(member, dataset, order, fill.faces, begun_s=self._clock())
         self._fillings[dataset.pk] = filling
         self._announce(filling)
         self.pump()
+
+    def advise(self, member: Membership, nodes: Sequence[int], *, more: bool = False) -> int:
+        """Files will be read in this order; `more`: behind those announced last. How many that are now."""
+        if more and self._advice is not None:
+            self._advice[1].extend(nodes)
+        else:
+            self._advice = (member, Advice(nodes)) if nodes else None
+        self.pump()
+        return len(self._advice[1]) if self._advice is not None else 0
+
+    def carry(self, member: Membership, images: Sequence[int]) -> None:
+        """Sends for these images by the batch, as far as there are slots and URLs for them now."""
+        spare = self._spare(member)
+        if self.convoy is not None and spare > 0 and not self.convoy.full:
+            self.convoy.launch(member, images[:spare], Priority.FILL)
+
+    def advised(self, node: int) -> None:
+        """A node is read or waited for: the window of the announced order moves with the readers."""
+        if self._advice is not None and self._advice[1].read(node) and self._advice[1].left:
+            self.pump()
 
     def _announce(self, filling: _Filling) -> None:
         """Once for each fill, before anything of it is spent."""
@@ -232,7 +164,6 @@ class Prefetch:
 
     def forget(self, dataset: int) -> None:
         """The order of a dataset is another: positions mean something else."""
-        self.policy.forget(dataset)
         self._fillings.pop(dataset, None)
 
     # doing it
@@ -243,12 +174,16 @@ class Prefetch:
             return
         scans = SCANS
         while not self.convoy.full:
-            if self._allowance.left_bytes(ahead=True) == 0:
+            left_bytes = self._allowance.left_bytes(ahead=True)
+            if left_bytes is not None and left_bytes <= self.convoy.weight_bytes:
                 self._give_up("max_fetch leaves no more for today")
                 return
             if self._ahead:
                 if not self._launch_ahead():
                     return
+                continue
+            advice = self._advice
+            if advice is not None and advice[1].left and self._launch_advised(*advice):
                 continue
             filling = next(iter(self._fillings.values()), None)
             if filling is None:
@@ -299,6 +234,30 @@ class Prefetch:
             self._ahead.extendleft((member, pk, priority) for pk in reversed(left))
             return self._sign(member, left[0])
         return True
+
+    def _launch_advised(self, member: Membership, advice: Advice) -> bool:
+        """A batch of the announced order; what was read makes room for it. False when there is none now."""
+        assert self.convoy is not None
+        spare = self._spare(member)
+        if spare <= 0:
+            return False
+        spare_bytes = self._rooms.spare_bytes() - self.convoy.weight_bytes
+        crowded = spare_bytes < ADVICE_ROOM_BYTES
+        if crowded:
+            done = advice.release(2 * BATCH)
+            if done:
+                self._writer.post(lambda: self._rooms.release(done))
+        nodes = advice.take(spare, CROWDED_WINDOW if crowded and not advice.at < 0 else len(advice))
+        images = [node_pk(node) for node in nodes if node & 0xFF == Kind.IMAGE]
+        for node in nodes:
+            if node & 0xFF == Kind.ANNOTATION:
+                image = self._reader.image_of_annotation(node_pk(node))
+                if image is not None:
+                    self._bodies.want(member, image.pk)
+        left = self.convoy.launch(member, images, Priority.LOOK_AHEAD) if images else []
+        if left:
+            self._ahead.extend((member, pk, Priority.LOOK_AHEAD) for pk in left)
+        return bool(nodes)
 
     def _launch_fill(self, filling: _Filling) -> bool:
         assert self.convoy is not None

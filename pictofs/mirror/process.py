@@ -24,8 +24,8 @@ HELD = "held"
 # Who only looks whether the lock is held has it for an instant.
 ELECTION_TRIES = 4
 ELECTION_PAUSE_S = 0.05
-# The loop, the transfers and the writer hand each other batches; at the default of 5 ms each hand-over waits for
-# another thread's turn, and a transfer takes three times its latency.
+# The loop, the transfers and the writer hand each other batches; at the default of 5 ms each hand-over waits
+# for another thread's turn, and a transfer takes three times its latency.
 SWITCH_S = 0.0005
 
 

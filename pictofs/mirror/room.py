@@ -168,6 +168,14 @@ class Room:
         self._catalog.drop_blocks(node)
         self._remove(blocks)
 
+    def release(self, nodes: Sequence[int]) -> None:
+        """Drops the blocks of nodes that have no use left; nothing while anything is pinned."""
+        if self._catalog.pinned():
+            return
+        blocks = [Fetch(node, row.block) for node in nodes for row in self._catalog.blocks(node)]
+        self._catalog.drop_each(blocks)
+        self._remove(blocks)
+
     def touch(self, blocks: Iterable[Fetch]) -> None:
         """Readers were seen on these blocks."""
         self._catalog.touch_blocks(blocks)

@@ -50,7 +50,7 @@ def ask(
     for path in paths:
         try:
             where = find(path, environ)
-            _exchange(where.mount, verb, {"nodes": _nodes(where, verb)})
+            exchange(where.mount, verb, {"nodes": _nodes(where, verb)})
         except PictofsError as error:
             yield path, error
         else:
@@ -59,7 +59,7 @@ def ask(
 
 def tell(mount: Record, verb: str, nodes: list[int]) -> None:
     """Ask `verb` about nodes of the mount's catalog. Raises what the fetching process says; Unreachable."""
-    _exchange(mount, verb, {"nodes": nodes})
+    exchange(mount, verb, {"nodes": nodes})
 
 
 def find(path: str, environ: Mapping[str, str]) -> Place:
@@ -81,7 +81,7 @@ def _nodes(where: Place, verb: str) -> list[int]:
     roots = [Root(pk, name) for pk, name in where.mount.organizations]
     tree = Tree(reader, roots, Settings(ttl_s=_FOREVER_S, archived="show"))
     try:
-        node = _walk(tree, where.parts, nearest=verb == "refresh")
+        node = walk(tree, where.parts, nearest=verb == "refresh")
         if verb == "refresh" and node_kind(node) is Kind.DATASET:
             # For a person a dataset is all that is in it.
             row = reader.dataset(node_pk(node))
@@ -92,7 +92,7 @@ def _nodes(where: Place, verb: str) -> list[int]:
         tree.close()
 
 
-def _walk(tree: Tree, parts: tuple[str, ...], *, nearest: bool) -> int:
+def walk(tree: Tree, parts: tuple[str, ...], *, nearest: bool) -> int:
     """The node that the names lead to; `nearest`: of what is not there (yet), the folder it would be in."""
     node = ROOT_NODE
     for place, name in enumerate(parts):
@@ -108,7 +108,7 @@ def _walk(tree: Tree, parts: tuple[str, ...], *, nearest: bool) -> int:
     return node
 
 
-def _exchange(mount: Record, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def exchange(mount: Record, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Ask, also between the start of a fetching process and the moment when the mount attaches to it:
     until then it knows nothing of what the mount serves.
     """

@@ -1,10 +1,10 @@
 """Who reads in the fetch benchmark, each in a process of its own: `python -m tests.benchmarks.epoch_readers`.
 
     walk FOLDER PROCESSES SEED     reads every file below FOLDER: sorted by one, shuffled by several
-    sdk URL DATASET FOLDER MODE    the vendor's `datasets.download`, from PYTHONPATH; the key from the environment
+    sdk URL DATASET FOLDER MODE    the vendor's `datasets.download`, found on PYTHONPATH
 
-Prints one JSON object: {"begun": s, "ended": s, "times": [s of each file, ascending], "bytes": n, "failures": n};
-all seconds are of the machine's monotonic clock, so that processes can be compared.
+Prints one JSON object: {"begun": s, "ended": s, "times": [s of each file], "bytes": n, "failures": n}; all
+seconds are of the machine's monotonic clock, so that processes can be compared.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def read_all(paths: list[str]) -> tuple[list[float], int]:
 
 
 def walk(folder: str, processes: int, seed: int) -> dict[str, Any]:
-    """Lists and reads. With several processes each takes every n-th of one shuffled order, as DataLoader does."""
+    """Lists and reads. Of several processes each takes every n-th of one shuffled order."""
     begun_s = time.monotonic()
     paths = files_below(folder)
     if processes == 1 and seed < 0:
@@ -49,7 +49,8 @@ def walk(folder: str, processes: int, seed: int) -> dict[str, Any]:
             parts = pool.map(read_all, [paths[n::processes] for n in range(processes)], chunksize=1)
     times = sorted(at for part, _ in parts for at in part)
     return {
-        "begun": begun_s, "ended": times[-1], "times": times, "bytes": sum(b for _, b in parts), "failures": 0,
+        "begun": begun_s, "ended": times[-1], "times": times, "failures": 0,
+        "bytes": sum(size_bytes for _, size_bytes in parts),
     }  # fmt: skip
 
 

@@ -1,10 +1,11 @@
 """A cold epoch: files a second through the mount, beside the vendor's SDK, in one interleaved run.
 
-    python -m tests.benchmarks fetch [--images 2000] [--rounds 3] [--only sorted,shuffled,copy] [--plot FILE.png]
+    python -m tests.benchmarks fetch [--images 2000] [--rounds 3] [--only sorted,…] [--plot FILE.png]
 
 The emulator answers 30 ms late on both hosts. Every figure of the mount is of a fresh mount with an empty
 cache directory, its clock starting after `pictofs mount` has returned and including the listing; the SDK's
-starts at `datasets.download`. `peers` are the contenders beside the mount. CPU is of the fetching process.
+starts at `datasets.download`. Scratch lies under TMPDIR: on ext4, inodes that other programs have deleted
+lately make every file that is created several times as dear, to each contender; a tmpfs shows the programs.
 """
 
 from __future__ import annotations
@@ -168,7 +169,8 @@ def with_sdk(emulator: Running, workload: str, dataset: str, stored: int) -> Run
             "sdk", emulator.base_url.removesuffix("/api/v1/developer"), dataset, target,
             "full" if workload == "copy" else "images_only",
             environ={
-                "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT))), "PICTOGRAPH_API_KEY": emulator.api_key,
+                "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT))),
+                "PICTOGRAPH_API_KEY": emulator.api_key,
             },
         )  # fmt: skip
         return outcome(f"SDK {SDK}", workload, said, emulator, stored)
@@ -208,7 +210,8 @@ def stored_bytes(emulator: Running) -> int:
     """Of all images, as the dataset says."""
     import urllib.request
 
-    request = urllib.request.Request(f"{emulator.base_url}/datasets/", headers={"X-API-Key": emulator.api_key})
+    key = {"X-API-Key": emulator.api_key}
+    request = urllib.request.Request(f"{emulator.base_url}/datasets/", headers=key)
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
         return int(json.load(answer)["data"][0]["total_size"])
 
@@ -282,7 +285,8 @@ def main() -> None:
     asked = parser.parse_args()
     options = dict(each.split("=", 1) for each in asked.options)
     settings = EmulatorSettings(
-        images=asked.images, names="plain", latency_ms=LATENCY_MS, storage_latency_ms=LATENCY_MS, rate_limit=0,
+        images=asked.images, names="plain", rate_limit=0,
+        latency_ms=LATENCY_MS, storage_latency_ms=LATENCY_MS,
     )  # fmt: skip
     runs: list[Run] = []
     with start(settings) as emulator:
@@ -294,7 +298,8 @@ def main() -> None:
             for workload in asked.only.split(","):
                 for prefetch in asked.prefetch.split(","):
                     name = "pictofs" if prefetch == "auto" else f"pictofs, prefetch={prefetch}"
-                    runs.append(with_mount(emulator, workload, {"prefetch": prefetch, **options}, name, stored))
+                    given = {"prefetch": prefetch, **options}
+                    runs.append(with_mount(emulator, workload, given, name, stored))
                     print(runs[-1], f"{runs[-1].files_s:.0f} files/s", file=sys.stderr, flush=True)
                 if not asked.no_peers:
                     runs.append(with_sdk(emulator, workload, dataset, stored))

@@ -237,8 +237,13 @@ def test_reload_tries_a_service_that_is_away_at_once(tmp_path: Path) -> None:
 def test_advice_is_taken_and_what_is_no_list_of_nodes_is_refused(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with world(tmp_path) as w:
-            mount = await w.mount()
-            assert (await mount.ask("advise", nodes=[5, 6])).answer == {"advised": 2}
+            mount = await w.mount(ttl_s=60.0)
+            await w.listed(mount)
+            nodes = [node_id(row.pk, Kind.IMAGE) for row in w.engine.reader.images(w.dataset.root_directory)]
+            assert (await mount.ask("advise", nodes=nodes)).answer == {"advised": len(nodes)}
+            assert (await mount.ask("advise", nodes=nodes, more=True)).answer == {"advised": 2 * len(nodes)}
+            assert (await mount.ask("advise", nodes=[])).answer == {"advised": 0}
+            assert isinstance(await mount.ask("advise", nodes=[5, 6]), Failed)
             failed = await mount.ask("advise", nodes="all")
             assert isinstance(failed, Failed)
             assert failed.errno == errno.EINVAL

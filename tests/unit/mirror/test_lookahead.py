@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -25,7 +26,13 @@ class Reader:
         self.asked: list[Ahead] = []
 
     def read(
-        self, position: int, reader: int = 1, face: Face = Face.IMAGE, *, whole: bool = True, fills: bool = True
+        self,
+        position: int,
+        reader: int = 1,
+        face: Face = Face.IMAGE,
+        *,
+        whole: bool = True,
+        fills: bool = True,
     ) -> None:
         if (face, position) not in self.held:
             self.missed.append(position)
@@ -85,7 +92,7 @@ def test_the_window_doubles_while_it_is_hit_and_ends_at_the_limit() -> None:
     assert sizes[0] == lookahead.FIRST_WINDOW
     assert max(sizes) <= 64
     ahead = [asked.positions[-1] for asked in reader.asked]
-    assert max(b - a for a, b in zip(ahead, ahead[1:], strict=False)) <= 64
+    assert max(b - a for a, b in itertools.pairwise(ahead)) <= 64
     assert max(at for _, at in reader.held) <= 499 + 64
 
 
@@ -191,7 +198,9 @@ def test_images_alone_bring_no_annotations() -> None:
     assert {asked.faces for asked in reader.asked} == {(Face.IMAGE,)}
 
 
-@pytest.mark.parametrize(("mode", "ahead", "fills"), [("off", False, 0), ("sequential", True, 0), ("all", True, 1)])
+@pytest.mark.parametrize(
+    ("mode", "ahead", "fills"), [("off", False, 0), ("sequential", True, 0), ("all", True, 1)]
+)
 def test_the_mode_bounds_what_is_done(mode: str, ahead: bool, fills: int) -> None:
     reader = Reader(mode)
     for position in [*range(50), *random.Random(7).sample(range(COUNT), 60)]:

@@ -7,9 +7,14 @@ from pictofs.mirror.pace import Pace
 
 
 def play(
-    rhythm: Pace, seconds: float, *, latency_s: float = 0.03, limit_s: float = 10_000.0, failing: bool = False,
+    rhythm: Pace,
+    seconds: float,
+    *,
+    latency_s: float = 0.03,
+    limit_s: float = 10_000.0,
+    failing: bool = False,
     saturated: bool = True,
-) -> None:  # fmt: skip
+) -> None:
     """A host that serves each transfer in `latency_s`, at most `limit_s` a second in all."""
     now_s = 0.0
     while now_s < seconds:
