@@ -189,7 +189,7 @@ class CacheUnusable(PictofsError):
 
 
 class CacheFull(PictofsError):
-    """The store has no room: `need_bytes` must be evicted first. Bytes then reach their readers another way."""
+    """The store has no room: `need_bytes` must be evicted first. Readers get their bytes all the same."""
 
     errno = errno.ENOSPC
 

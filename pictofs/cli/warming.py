@@ -44,7 +44,7 @@ class _Report:
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
 @click.option("--check", is_flag=True, help="Fetch nothing; exit code 1 when something is not here.")
 @click.option("--evict", is_flag=True, help="Let go of what is here, unless something is pinned.")
-@click.option("--shard", metavar="I/N", help="Only every N-th file, beginning with the I-th: one part a machine.")
+@click.option("--shard", metavar="I/N", help="Every N-th file only, from the I-th on: one part a machine.")
 def warm(
     paths: tuple[str, ...], jobs: int | None, as_json: bool, check: bool, evict: bool, shard: str | None
 ) -> int:

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.emulator_throughput [--seconds 5] [--connections 64] [--bytes 60000]
 
 The load comes from another process: wrk where it is installed, else libcurl's multi interface. `cold` is
-10,000 objects for the first time each, `warm` the same ones again. CPU is the emulator's own, user and system,
+10,000 objects for the first time each, `warm` the same ones again. CPU is the emulator's, user and system,
 from /proc: it says more than the rate on a machine that does other things. Promised are 3,000 GETs a second.
 """
 
