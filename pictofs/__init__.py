@@ -16,8 +16,8 @@ __version__ = "0.1.0"
 def advise(paths: Iterable[str | PathLike[str]]) -> int:
     """Announce that these files of a mount will be read, in this order; how many were announced.
 
-    They are fetched just ahead of the readers, and what has been read makes room for what is to come. The
-    next call replaces the order; an empty one takes it back. Paths that are on no mount of yours, or that name
+    They are fetched just ahead of the readers; what has been read makes room for what is to come. The next
+    call replaces the order; an empty one takes it back. Paths that are on no mount of yours, or that name
     nothing, raise NotMounted or UsageError; Unreachable when the fetching process does not answer.
     """
     from pictofs.mount.advising import announce
