@@ -41,7 +41,7 @@ from tests.contract.world import World
 from tests.mounting import Mounted, tree_of
 
 pytestmark = pytest.mark.mount
-EXAMPLES = int(os.environ.get("PICTOFS_EXAMPLES", "4"))
+EXAMPLES = int(os.environ.get("PICTOFS_EXAMPLES", "3"))
 STEPS = 30
 _dataset_number = itertools.count()
 
