@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-FORGIVEN_S = 1.0  # of life, for each death before: who is killed now and then is replaced at once
+FORGIVEN_S = 0.5  # of life, for each death before: who is killed now and then is replaced at once
 BACKOFF_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 LIMIT = 20  # deaths in a row, hardly any life between them: a minute and a half
 
@@ -17,7 +17,10 @@ class Deaths:
     count: int = 0
 
     def delay_s(self, lived_s: float) -> float | None:
-        """One more, after so long a life: when to start again, or None when it is no use any more."""
+        """One more, after it had answered for so long: when to start again, or None when it is no use.
+
+        Getting ready is no life: what dies of its start has lived for 0 s, however slow the machine.
+        """
         self.count = max(0, self.count - int(lived_s / FORGIVEN_S)) + 1
         if self.count > LIMIT:
             return None

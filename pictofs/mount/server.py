@@ -30,7 +30,7 @@ class Server:
     """At most one child at a time, but for those that the kernel holds beyond their end.
 
     `let_go()` is called in the fork, for what is the supervisor's; `heard(word)` for each word of the child;
-    `ended(how, in order, after seconds)` when it has ended.
+    `ended(how, in order, seconds that it has answered)` when it has ended.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Server:
             )
             serving.become(self._plan, theirs, self._kernel, facts, known, lambda: self._apart(ours))
         theirs.close()
-        self._channel, self.pid, self._since_s = ours, pid, time.monotonic()
+        self._channel, self.pid, self._since_s = ours, pid, 0.0
         self._events.on_readable(ours.fileno(), self._hear)
 
     def _apart(self, ours: Channel) -> None:
@@ -93,6 +93,7 @@ class Server:
 
     def watch(self) -> None:
         """It answers: see that it goes on doing so."""
+        self._since_s = time.monotonic()
         if self._watch is not None:
             self._watch.over(self.pid)
 
@@ -169,7 +170,8 @@ class Server:
         self.pid = 0
         self._hang_up()
         self.unwatch()
-        self._ended(how_it_ended, in_order, time.monotonic() - self._since_s)
+        lived_s = time.monotonic() - self._since_s if self._since_s else 0.0
+        self._ended(how_it_ended, in_order, lived_s)
 
     def _hang_up(self) -> None:
         if self._channel is not None:

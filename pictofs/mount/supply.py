@@ -24,7 +24,7 @@ class Supply:
     """Sees that some process fetches, when `seek` is called.
 
     `found()`: one answers; `failed(outcome)`: the one that was started does not, or none can be started;
-    `died(lived_s)`: the one that was started here has ended.
+    `died(lived_s)`: the one that was started here has ended, so long after it answered.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Supply:
         if held:
             self._found()
             return
-        self._since_s = time.monotonic()
+        self._since_s = 0.0
         self._events.on_readable(self._process.ready_fd, self._told)
 
     def take_over(self, before: Before) -> None:
@@ -85,7 +85,7 @@ class Supply:
     def reap(self) -> None:
         """A child has ended: perhaps this one."""
         if self._process.ended():
-            self._died(time.monotonic() - self._since_s)
+            self._died(time.monotonic() - self._since_s if self._since_s else 0.0)
 
     def stop(self, limit_s: float) -> None:
         """End what was started here."""
@@ -107,6 +107,7 @@ class Supply:
         self._events.forget(self._process.ready_fd)
         outcome = self._process.outcome()
         if outcome.answers:
+            self._since_s = time.monotonic()
             self._found()
         else:
             self._failed(outcome)
