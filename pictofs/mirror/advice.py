@@ -48,6 +48,11 @@ class Advice:
         self.at = max(self.at, found)
         return True
 
+    def knows(self, node: int) -> bool:
+        """Whether a node comes in the order at all, read or not."""
+        at = bisect_left(self._ranked, node, key=self._nodes.__getitem__)
+        return at < len(self._ranked) and self._nodes[self._ranked[at]] == node
+
     def take(self, count: int, window: int) -> list[int]:
         """The next nodes, at most `count`, no further than `window` ahead of the readers."""
         end = min(len(self._nodes), self.sent + count, self.at + 1 + window)

@@ -31,9 +31,10 @@ from pictofs.mirror.links import Signed
 from pictofs.mirror.plan import Fetch, extent, length
 from pictofs.mirror.transfer import Courier
 from pictofs.mirror.versions import Seen, Superseded
-from pictofs.mirror.writer import BATCH_BLOCKS, BATCH_BYTES, Block, Writer
+from pictofs.mirror.writer import BATCH_BYTES, Block, Writer
 from pictofs.storage import Got
 
+WRITTEN_BLOCKS = 24      # in one go: a block that somebody waits for is written in between, some 10 ms later
 UNKNOWN_BYTES = 1 << 20  # what an image of unknown size counts for
 
 
@@ -168,7 +169,7 @@ class Convoy:
         batch: list[tuple[Item, Got | PictofsError]] = []
         size_bytes = 0
         with self._lock:
-            while self._arrivals and len(batch) < BATCH_BLOCKS and size_bytes < BATCH_BYTES:
+            while self._arrivals and len(batch) < WRITTEN_BLOCKS and size_bytes < BATCH_BYTES:
                 item, outcome = self._arrivals.popleft()
                 size_bytes += item.weight_bytes
                 batch.append((item, outcome))

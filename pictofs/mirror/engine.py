@@ -268,8 +268,9 @@ class Engine:
             lambda: self.prefetch.pump(), jobs=BODIES,
         )  # fmt: skip
         self.prefetch = Prefetch(
-            self.reader, self.fetcher, images, bodies, self.allowance, self._room, self.writer, self.troubles
-        )
+            self.reader, self.fetcher, images, bodies, self.allowance, self._room, self.writer,
+            self.troubles, partial=self._limits.eviction == "epoch",
+        )  # fmt: skip
         self.sights = Sights(self.reader, self.orders, Readers(), self.prefetch, self._room.spare_bytes)
         self.prefetch.convoy = Convoy(
             self.reader, self.fetcher, images, self._courier, self.writer, self._keep, push, landed,

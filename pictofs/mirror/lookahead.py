@@ -27,8 +27,9 @@ from typing import Any, NamedTuple
 FIRST_WINDOW = 4
 WINDOW_LIMIT = 2048      # files; the caller may set less, by their size
 RUNS = 64                # of one dataset and face: 64 readers with a shard each
-RECENT = 8               # positions of one reader that a run may begin from
+RECENT = 4               # positions of one reader that a run may begin from
 READERS = 256
+LEEWAY = 10              # files of a run that may be told of late, while it is short
 LATE = 256               # files that a reader may be ahead of what is told of it
 STRIDE_LIMIT = 1024
 RUN_S = 30.0             # a run that nobody followed for so long is over
@@ -100,6 +101,8 @@ class _Run:
     window: int
     ahead: int          # the first position that was not asked for yet
     seen_s: float
+    begun: int          # where it began, and how many files of it were really read
+    told: int = 1
 
 
 @dataclass(slots=True)
@@ -147,7 +150,9 @@ class LookAhead:
         """
         if mode == "off" or not 0 <= sight.position < count:
             return []
-        dataset = self._datasets.setdefault(sight.dataset, _Dataset())
+        dataset = self._datasets.get(sight.dataset)
+        if dataset is None:
+            dataset = self._datasets[sight.dataset] = _Dataset()
         side = dataset.sides[sight.face]
         now_s = self._clock()
         self._pair(dataset, sight)
@@ -206,12 +211,15 @@ class LookAhead:
             if (0 if sight.missing else -LATE) <= steps <= asked + min(run.window, LATE):
                 if steps > 0:
                     run.at = at
+                run.told += 1
                 run.seen_s = now_s
                 return run
         return None
 
     def _begin(self, way: _Way, reader: int, at: int, now_s: float) -> _Run | None:
-        recent = way.recent.setdefault(reader, deque(maxlen=RECENT))
+        recent = way.recent.get(reader)
+        if recent is None:
+            recent = way.recent[reader] = deque(maxlen=RECENT)
         way.recent.move_to_end(reader)
         _bound(way.recent, READERS)
         if recent and recent[-1] == at:
@@ -221,7 +229,7 @@ class LookAhead:
         if not stride:
             return None
         way.runs = [run for run in way.runs if now_s - run.seen_s < RUN_S][-(RUNS - 1) :]
-        run = _Run(at, stride, FIRST_WINDOW // 2, at + stride, now_s)
+        run = _Run(at, stride, FIRST_WINDOW // 2, at + stride, now_s, at)
         way.runs.append(run)
         return run
 
@@ -258,7 +266,13 @@ def _stride(recent: deque[int], at: int) -> int:
 
 
 def _widen(run: _Run, count: int, limit: int) -> range:
-    """The positions to ask for now; none while more than half of the window is still ahead of the reader."""
+    """The positions to ask for now; none while more than half of the window is still ahead of the reader.
+
+    Nor while less than half of what the run went past was read: then it is scattered reads that fall into its
+    window by chance.
+    """
+    if run.told < (run.at - run.begun) // run.stride // 2 - LEEWAY:
+        return range(0)
     left = (run.ahead - run.at) // run.stride - 1
     if left > run.window // 2:
         return range(0)

@@ -7,7 +7,9 @@
 
 `pump` runs whenever something was asked for and whenever something has come: it fills the slots that demand
 leaves, look-ahead before fill. A fill goes through a dataset in its order, past what is here, and ends when
-the store is full, the day's allowance is spent or the service is away; nothing is evicted for it.
+the store is full, the day's allowance is spent or the service is away; nothing is evicted for it. Where
+eviction churns (`lru`, `fifo`) a dataset that does not fit is not filled at all: what came first would go
+before it is read.
 """
 
 from __future__ import annotations
@@ -41,8 +43,8 @@ BATCH = 32               # images of one launch
 SCAN = 64                # positions of a fill that are looked at together
 SCANS = 32               # such looks before the event loop gets its turn: a dataset that is here is long
 QUEUE = 16_384           # of look-ahead; what waits beyond is too old to be of use
-ADVICE_ROOM_BYTES = 128 << 20  # with less than this, what was read makes room for what comes
-CROWDED_WINDOW = 512     # files of an announced order ahead of the readers then
+RELEASED = 16            # files that have been read and go at a time, to make room for announced ones
+SPILLED_WINDOW = 32      # files of an announced order ahead of the readers when the store has no room
 SMALL_BYTES = 256 << 10  # an image whose size is asked for is fetched whole up to here
 FAILURES = 16            # in a row, and a fill ends
 
@@ -86,6 +88,7 @@ class Prefetch:
         writer: Writer,
         troubles: Troubles,
         *,
+        partial: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reader = reader
@@ -96,11 +99,13 @@ class Prefetch:
         self._rooms = rooms
         self._writer = writer
         self._troubles = troubles
+        self._partial = partial  # whether what does not fit is filled as far as it goes
         self._clock = clock
         self.convoy: Convoy | None = None   # set once both are made
         self._ahead: deque[tuple[Membership, int, Priority]] = deque(maxlen=QUEUE)
         self._fillings: dict[int, _Filling] = {}
         self._advice: tuple[Membership, Advice] | None = None
+        self._advised_bytes = 1  # of a file of it, on average
         self._signing: dict[int, asyncio.Task[None]] = {}
         self._again: asyncio.Handle | None = None
         self._stopped = False
@@ -120,7 +125,7 @@ class Prefetch:
 
     def fill(self, member: Membership, dataset: DatasetRow, order: Order, fill: Fill) -> None:
         """All of a dataset is likely to be read."""
-        if dataset.pk in self._fillings:
+        if dataset.pk in self._fillings or not (self._partial or self._fits(dataset)):
             return
         filling = _Filling(member, dataset, order, fill.faces, begun_s=self._clock())
         self._fillings[dataset.pk] = filling
@@ -133,8 +138,23 @@ class Prefetch:
             self._advice[1].extend(nodes)
         else:
             self._advice = (member, Advice(nodes)) if nodes else None
+            self._advised_bytes = self._mean_bytes(nodes)
         self.pump()
         return len(self._advice[1]) if self._advice is not None else 0
+
+    def _fits(self, dataset: DatasetRow) -> bool:
+        """Whether the store has room for all of a dataset that is not here."""
+        counts = {count.dataset: count for count in self._reader.image_counts(dataset.organization)}
+        here = counts[dataset.pk].cached if dataset.pk in counts else 0
+        share = 1 - here / max(1, dataset.image_count)
+        return dataset.total_bytes * share <= self._rooms.spare_bytes()
+
+    def _mean_bytes(self, nodes: Sequence[int]) -> int:
+        """Of an image in the dataset of the first of these."""
+        first = next((node for node in nodes if node & 0xFF == Kind.IMAGE), None)
+        row = self._reader.image(node_pk(first)) if first is not None else None
+        dataset = self._reader.dataset(row.dataset) if row is not None else None
+        return max(1, dataset.total_bytes // max(1, dataset.image_count)) if dataset is not None else 1
 
     def carry(self, member: Membership, images: Sequence[int]) -> None:
         """Sends for these images by the batch, as far as there are slots and URLs for them now."""
@@ -142,20 +162,22 @@ class Prefetch:
         if self.convoy is not None and spare > 0 and not self.convoy.full:
             self.convoy.launch(member, images[:spare], Priority.FILL)
 
-    def advised(self, node: int) -> None:
-        """A node is read or waited for: the window of the announced order moves with the readers."""
-        if self._advice is not None and self._advice[1].read(node) and self._advice[1].left:
+    def advised(self, node: int) -> bool:
+        """A node is read or waited for; whether it is in the announced order, which moves with readers."""
+        if self._advice is None or not self._advice[1].knows(node):
+            return False
+        if self._advice[1].read(node) and self._advice[1].left:
             self.pump()
+        return True
 
     def _announce(self, filling: _Filling) -> None:
         """Once for each fill, before anything of it is spent."""
         dataset = filling.dataset
-        images, size_bytes = dataset.image_count, dataset.total_bytes
-        spare_bytes = self._rooms.spare_bytes()
+        images, size_bytes, spare_bytes = dataset.image_count, dataset.total_bytes, self._rooms.spare_bytes()
         requests = -(-images // 10_000)
         if Face.ANNOTATION in filling.faces:
             requests += images
-        part = "" if size_bytes <= spare_bytes else f", of which {spare_bytes / 1e9:.1f} GB fit the cache"
+        part = "" if size_bytes <= spare_bytes else f", of which {spare_bytes / 1e9:.1f} GB fit"
         _log.info(
             "prefetch=%s: %s is read in scattered order and fetched ahead: up to %d images, %.1f GB%s, "
             "about %d API requests; prefetch=sequential or off does not",
@@ -241,13 +263,13 @@ class Prefetch:
         spare = self._spare(member)
         if spare <= 0:
             return False
-        spare_bytes = self._rooms.spare_bytes() - self.convoy.weight_bytes
-        crowded = spare_bytes < ADVICE_ROOM_BYTES
-        if crowded:
-            done = advice.release(2 * BATCH)
+        fits = max(0, self._rooms.spare_bytes() - self.convoy.weight_bytes) // self._advised_bytes
+        if fits < RELEASED:
+            done = advice.release(RELEASED)
             if done:
                 self._writer.post(lambda: self._rooms.release(done))
-        nodes = advice.take(spare, CROWDED_WINDOW if crowded and not advice.at < 0 else len(advice))
+        # What finds no room lies in the spill for a moment: no more than readers will soon come to.
+        nodes = advice.take(min(spare, fits), len(advice)) if fits else advice.take(spare, SPILLED_WINDOW)
         images = [node_pk(node) for node in nodes if node & 0xFF == Kind.IMAGE]
         for node in nodes:
             if node & 0xFF == Kind.ANNOTATION:
@@ -359,7 +381,7 @@ class Prefetch:
     @property
     def hungry(self) -> bool:
         """Whether more would be sent if there were slots."""
-        return bool(self._ahead or self._fillings) and self.convoy is not None and not self.convoy.full
+        return bool(self._ahead or self._fillings)
 
     def counts(self) -> dict[str, int]:
         """What waits to be sent, by priority, beside what the fetcher has under way."""
@@ -371,8 +393,6 @@ class Prefetch:
     async def stop(self) -> None:
         """Nothing more is sent."""
         self._stopped = True
-        if self._again is not None:
-            self._again.cancel()
         self._give_up("the process ends")
         for task in self._signing.values():
             task.cancel()

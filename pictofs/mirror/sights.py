@@ -55,12 +55,13 @@ class Sights:
 
     def missed(self, member: Membership, node: int, pid: int) -> None:
         """Somebody waits for a block of `node`."""
-        self._prefetch.advised(node)
-        self._miss(member, node, pid)
+        if not self._prefetch.advised(node):
+            self._miss(member, node, pid)
 
     def read(self, members: Mapping[int, Membership], message: Read) -> None:
         """Somebody on the mount with these members has read what is here. Thousands come in a second."""
-        self._prefetch.advised(message.node)
+        if self._prefetch.advised(message.node):
+            return
         face = Face.IMAGE if message.node & 0xFF == Kind.IMAGE else Face.ANNOTATION
         # The first version of an annotation has its image's pk; later ones are found by what is missed.
         found = self._orders.find(node_pk(message.node))

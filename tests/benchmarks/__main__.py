@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("driver", "fetch", "catalog_size", "emulator_throughput", "storage_client", "killing")
+NAMES = ("driver", "fetch", "epochs", "catalog_size", "emulator_throughput", "storage_client", "killing")
 
 
 def main() -> None:

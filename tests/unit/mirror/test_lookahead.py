@@ -145,6 +145,17 @@ def test_scattered_reads_fill_the_dataset_once() -> None:
     assert sum(len(asked.positions) for asked in reader.asked) < 100    # what looked like a run by chance
 
 
+def test_scattered_reads_of_a_small_dataset_are_no_runs() -> None:
+    """Reads that fall into the window of a false run by chance do not widen it."""
+    asked = 0
+    for seed in range(5):
+        reader = Reader("sequential", count=1000)
+        for n, position in enumerate(random.Random(seed).sample(range(1000), 1000)):
+            reader.read(position, reader=n % 8)
+        asked += sum(len(each.positions) for each in reader.asked)
+    assert asked < 5 * 250
+
+
 def test_a_reader_of_headers_fills_nothing() -> None:
     reader = Reader()
     for position in random.Random(2).sample(range(COUNT), 400):
