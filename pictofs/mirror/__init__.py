@@ -5,18 +5,27 @@ decides is pure and stands apart from what acts:
 
     decides   availability  may the service be asked, and what is served when it is away
               revalidate    what of the catalog is too old for a look
-              plan          which blocks are fetched next; where look-ahead and fill will enter
+              plan          which blocks are fetched next
+              lookahead     which files will be wanted next, by what readers were seen to do
+              advice        the same by an order that somebody announced
+              pace          how many transfers run at once
+              readers       who reads: a job, a search, an indexer
     acts      process       election, signals, the end
               dispatch      one conversation with each mount: requests, waits, pushes
               attach        accounts → organizations
               looks         revalidation, by way of listing, exports, annotations
               fetch         blocks: single flight, priorities; by way of images, exports, annotations
+              sights        what readers do, as positions of an order
+              prefetch      fetches ahead: windows, fills, announced orders; by way of convoy and bodies
+              warmer        files that somebody asks for by name
               links         the pool of signed URLs
               room          what is kept, what must go, and bytes that cannot be kept at all
               upkeep        what gathers over months
+              allowance     bytes of a day
               control       status, refresh, pin, advise
     carries   calls         API calls in a few threads, the urgent first
               transfer      storage transfers, as awaitables
+              convoy        images by the batch, without a task for each
               writer        the one thread that writes catalog and store
 
 Everything that acts runs in one event loop; `calls` and `writer` are the only ways out of its thread.
