@@ -19,7 +19,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from pictofs.catalog import CatalogReader
@@ -32,6 +31,7 @@ from pictofs.mirror.allowance import Allowance
 from pictofs.mirror.bodies import Bodies
 from pictofs.mirror.convoy import Convoy, Landed
 from pictofs.mirror.fetch import Fetcher
+from pictofs.mirror.filling import Filling, announcement
 from pictofs.mirror.images import Images
 from pictofs.mirror.lookahead import Ahead, Face, Fill
 from pictofs.mirror.order import Order
@@ -57,21 +57,6 @@ class Rooms(Protocol):
 
     def release(self, nodes: Sequence[int]) -> None:
         """Drops the blocks of these nodes, but for what is pinned. In the writer's thread."""
-
-
-@dataclass(slots=True)
-class _Filling:
-    """One dataset on its way into the store."""
-
-    member: Membership
-    dataset: DatasetRow
-    order: Order
-    faces: tuple[Face, ...]
-    at: int = 0                       # the next position to look at
-    left: deque[int] = field(default_factory=deque)  # pks that are missing
-    failures: int = 0
-    files: int = 0
-    begun_s: float = 0.0
 
 
 class Prefetch:
@@ -103,9 +88,10 @@ class Prefetch:
         self._clock = clock
         self.convoy: Convoy | None = None   # set once both are made
         self._ahead: deque[tuple[Membership, int, Priority]] = deque(maxlen=QUEUE)
-        self._fillings: dict[int, _Filling] = {}
+        self._fillings: dict[int, Filling] = {}
         self._advice: tuple[Membership, Advice] | None = None
         self._advised_bytes = 1  # of a file of it, on average
+        self._releasing: asyncio.Task[None] | None = None
         self._signing: dict[int, asyncio.Task[None]] = {}
         self._again: asyncio.Handle | None = None
         self._stopped = False
@@ -127,9 +113,9 @@ class Prefetch:
         """All of a dataset is likely to be read."""
         if dataset.pk in self._fillings or not (self._partial or self._fits(dataset)):
             return
-        filling = _Filling(member, dataset, order, fill.faces, begun_s=self._clock())
+        filling = Filling(member, dataset, order, fill.faces, begun_s=self._clock())
         self._fillings[dataset.pk] = filling
-        self._announce(filling)
+        _log.info("%s", announcement(filling, self._rooms.spare_bytes()))
         self.pump()
 
     def advise(self, member: Membership, nodes: Sequence[int], *, more: bool = False) -> int:
@@ -169,20 +155,6 @@ class Prefetch:
         if self._advice[1].read(node) and self._advice[1].left:
             self.pump()
         return True
-
-    def _announce(self, filling: _Filling) -> None:
-        """Once for each fill, before anything of it is spent."""
-        dataset = filling.dataset
-        images, size_bytes, spare_bytes = dataset.image_count, dataset.total_bytes, self._rooms.spare_bytes()
-        requests = -(-images // 10_000)
-        if Face.ANNOTATION in filling.faces:
-            requests += images
-        part = "" if size_bytes <= spare_bytes else f", of which {spare_bytes / 1e9:.1f} GB fit"
-        _log.info(
-            "prefetch=%s: %s is read in scattered order and fetched ahead: up to %d images, %.1f GB%s, "
-            "about %d API requests; prefetch=sequential or off does not",
-            filling.member.policy.prefetch, dataset.file_name, images, size_bytes / 1e9, part, requests,
-        )  # fmt: skip
 
     def forget(self, dataset: int) -> None:
         """The order of a dataset is another: positions mean something else."""
@@ -264,10 +236,10 @@ class Prefetch:
         if spare <= 0:
             return False
         fits = max(0, self._rooms.spare_bytes() - self.convoy.weight_bytes) // self._advised_bytes
-        if fits < RELEASED:
+        if fits < RELEASED and self._releasing is None:
             done = advice.release(RELEASED)
             if done:
-                self._writer.post(lambda: self._rooms.release(done))
+                self._releasing = asyncio.ensure_future(self._release(done))
         # What finds no room lies in the spill for a moment: no more than readers will soon come to.
         nodes = advice.take(min(spare, fits), len(advice)) if fits else advice.take(spare, SPILLED_WINDOW)
         images = [node_pk(node) for node in nodes if node & 0xFF == Kind.IMAGE]
@@ -281,7 +253,17 @@ class Prefetch:
             self._ahead.extend((member, pk, Priority.LOOK_AHEAD) for pk in left)
         return bool(nodes)
 
-    def _launch_fill(self, filling: _Filling) -> bool:
+    async def _release(self, nodes: list[int]) -> None:
+        """One batch at a time: until it has gone, the room that it makes is not seen."""
+        try:
+            await self._writer.run(lambda: self._rooms.release(nodes))
+        except PictofsError as error:
+            self._troubles.note(f"what was read could not make room: {error}")
+        finally:
+            self._releasing = None
+            self._later()
+
+    def _launch_fill(self, filling: Filling) -> bool:
         assert self.convoy is not None
         spare = self._spare(filling.member)
         if spare <= 0:
@@ -298,7 +280,7 @@ class Prefetch:
             return self._sign(filling.member, left[0])
         return True
 
-    def _scan(self, filling: _Filling) -> bool:
+    def _scan(self, filling: Filling) -> bool:
         """Looks at the next positions; whether any is missing. Ends the fill behind the last one."""
         if filling.at >= len(filling.order):
             self._end_fill(filling, "done")
@@ -366,7 +348,7 @@ class Prefetch:
             if filling.failures >= FAILURES:
                 self._end_fill(filling, f"it fails: {error}")
 
-    def _end_fill(self, filling: _Filling, why: str) -> None:
+    def _end_fill(self, filling: Filling, why: str) -> None:
         if self._fillings.pop(filling.dataset.pk, None) is not None:
             _log.info(
                 "%s: %d images were fetched ahead in %.1f s: %s",
@@ -396,5 +378,6 @@ class Prefetch:
         self._give_up("the process ends")
         for task in self._signing.values():
             task.cancel()
-        await asyncio.gather(*self._signing.values(), return_exceptions=True)
+        left = [*self._signing.values(), self._releasing]
+        await asyncio.gather(*filter(None, left), return_exceptions=True)
         await self._bodies.stop()

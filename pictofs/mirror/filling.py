@@ -1,0 +1,46 @@
+"""A dataset on its way into the store, and what is said before anything of that is spent. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from pictofs.catalog.model import DatasetRow
+from pictofs.mirror.access import Membership
+from pictofs.mirror.links import BATCH_LIMIT
+from pictofs.mirror.lookahead import Face
+from pictofs.mirror.order import Order
+
+
+@dataclass(slots=True)
+class Filling:
+    """One dataset on its way into the store."""
+
+    member: Membership
+    dataset: DatasetRow
+    order: Order
+    faces: tuple[Face, ...]
+    at: int = 0                       # the next position to look at
+    left: deque[int] = field(default_factory=deque)  # pks that are missing
+    failures: int = 0
+    files: int = 0
+    begun_s: float = 0.0
+
+
+def announcement(filling: Filling, spare_bytes: int) -> str:
+    """One line: what a fill will take, of which `spare_bytes` have room, and how not to have it."""
+    dataset = filling.dataset
+    images, size_bytes = dataset.image_count, dataset.total_bytes
+    requests = -(-images // BATCH_LIMIT)
+    if Face.ANNOTATION in filling.faces:
+        requests += images
+    part = "" if size_bytes <= spare_bytes else f", of which {spare_bytes / 1e9:.1f} GB fit"
+    what = (
+        f"prefetch={filling.member.policy.prefetch}: {dataset.file_name} is read in scattered order and "
+        f"fetched ahead: up to {images} images, {size_bytes / 1e9:.1f} GB{part}, about {requests} API requests"
+    )
+    budget = filling.member.access.client.budget
+    if budget is not None and requests > budget.remaining:
+        hours = -(-(requests - budget.remaining) // max(1, budget.limit))
+        what += f" ({budget.remaining} are left this hour: some {hours} hours more)"
+    return f"{what}; prefetch=sequential or off does not"
