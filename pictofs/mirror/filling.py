@@ -37,7 +37,8 @@ def announcement(filling: Filling, spare_bytes: int) -> str:
     part = "" if size_bytes <= spare_bytes else f", of which {spare_bytes / 1e9:.1f} GB fit"
     what = (
         f"prefetch={filling.member.policy.prefetch}: {dataset.file_name} is read in scattered order and "
-        f"fetched ahead: up to {images} images, {size_bytes / 1e9:.1f} GB{part}, about {requests} API requests"
+        f"fetched ahead: up to {images} images, {size_bytes / 1e9:.1f} GB{part}, "
+        f"about {requests} API requests"
     )
     budget = filling.member.access.client.budget
     if budget is not None and requests > budget.remaining:
