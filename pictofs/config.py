@@ -69,4 +69,5 @@ class Settings:
     log_format: str = "text"              # text, json
     log_file: str | None = None
     foreground: bool = False
+    noexec: bool = False                  # mount(8)'s word, also what its `user` means
     ignored: tuple[str, ...] = field(default=())  # options of mount(8) that mean nothing here

@@ -36,6 +36,8 @@ COMMANDS = {
     "demo": "demo",
     "emulator": "emulating",
     "upgrade": "upgrading",
+    "install": "installing",
+    "uninstall": "installing",
 }
 
 

@@ -267,6 +267,7 @@ class FusepyDriver:
             "fsname": settings.source.replace("\\", "\\\\").replace(",", "\\,"),
             "subtype": "pictofs",
             "ro": True,
+            "noexec": settings.noexec,
             # Checked by the kernel, permissions cost a request for each component of each path, since
             # attributes are never believed. Where nobody but the mounter is let in there is nothing to check.
             "default_permissions": settings.allow_other,

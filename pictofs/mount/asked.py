@@ -15,10 +15,11 @@ from typing import Any
 from pictofs.catalog import CatalogReader
 from pictofs.catalog.model import ROOT_NODE, Kind, node_id, node_kind, node_pk
 from pictofs.config import Settings
+from pictofs.drivers import mountinfo
 from pictofs.errors import NotMounted, PictofsError, Unreachable, UsageError
 from pictofs.link import Client, LinkLost
 from pictofs.link.messages import Ask, Failed, Told
-from pictofs.mount import mountinfo, places, record
+from pictofs.mount import places, record
 from pictofs.mount.record import Record
 from pictofs.tree import Need, Root, Tree
 

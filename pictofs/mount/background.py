@@ -42,6 +42,11 @@ class Word:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
+    @property
+    def descriptor(self) -> int:
+        """The pipe; -1 once it is closed."""
+        return self._descriptor
+
     def ready(self, notes: list[str]) -> None:
         """The mount answers."""
         self._say({"notes": notes})
@@ -105,6 +110,8 @@ def _become(run: Callable[[Word], int], word: Word) -> None:
     try:
         os.setsid()
         os.chdir("/")
+        _shut_inherited(word.descriptor)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent's handler is about the parent's wait
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
@@ -113,6 +120,21 @@ def _become(run: Callable[[Word], int], word: Word) -> None:
     finally:
         # Not sys.exit: what the parent registered to happen at its exit is the parent's.
         os._exit(code)
+
+
+def _shut_inherited(kept: int) -> None:
+    """Close what whoever started us let us inherit: a pipe that stays open is an end that never comes.
+
+    What this program opened itself is marked close-on-exec (PEP 446), and may belong to an object that closes
+    it.
+    """
+    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
+        descriptor = int(name)
+        try:
+            if descriptor > 2 and descriptor != kept and os.get_inheritable(descriptor):
+                os.close(descriptor)
+        except OSError:
+            pass  # the one that the list was read by
 
 
 def await_end(started: Started) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,9 @@ class Configured:
 
     settings: Settings
     organization: str | None
+    source: str | None = None      # as given, with `given` and `sloppy` what it takes to read them again
+    given: tuple[str, ...] = ()
+    sloppy: bool = False
 
 
 def split_options(text: str) -> list[str]:
@@ -76,12 +79,15 @@ def split_options(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def of_command_line(given: Iterable[str]) -> Layer:
-    """The layer of all `-o`; a later one wins. Words of mount(8) are collected and mean nothing."""
+def of_command_line(given: Iterable[str], *, sloppy: bool = False) -> Layer:
+    """The layer of all `-o`; a later one wins. Words of mount(8) are collected, they set no option.
+
+    `sloppy`: so is what nobody knows.
+    """
     layer = Layer()
     for part in (part for text in given for part in split_options(text)):
         name, _, text = part.partition("=")
-        if options.ignored(name):
+        if options.ignored(name) or (sloppy and name not in options.BY_NAME):
             layer.ignored.append(name)
         elif not _ and options.BY_NAME.get(name) and options.BY_NAME[name].value != "on | off":
             raise UsageError(f"-o {name}: it needs a value, {name}={options.BY_NAME[name].value}")
@@ -138,9 +144,17 @@ def _of_table(table: Mapping[str, Any], where: str) -> Layer:
 
 
 def read(
-    source: str | None, given: Iterable[str], environ: Mapping[str, str], files: Iterable[Path]
+    source: str | None,
+    given: Sequence[str],
+    environ: Mapping[str, str],
+    files: Iterable[Path],
+    *,
+    sloppy: bool = False,
 ) -> Configured:
-    """Settings of a mount from everything that says something; UsageError is one line that names where."""
+    """Settings of a mount from everything that says something; UsageError is one line that names where.
+
+    `sloppy`: names on the command line that are no option are ignored.
+    """
     plain: list[Layer] = []
     sections: dict[str, list[Layer]] = {}
     for path in files:
@@ -148,7 +162,7 @@ def read(
         plain.append(layer)
         for name, section in profiles.items():
             sections.setdefault(name, []).append(section)
-    strong = [of_command_line(given), of_environment(environ)]
+    strong = [of_command_line(given, sloppy=sloppy), of_environment(environ)]
     names, organization = chosen(source, sections)
     merged = {name: _merge([*strong, *sections.get(name, []), *plain]) for name in names or ("",)}
     _refuse_shared_keys(merged, strong)
@@ -165,10 +179,11 @@ def read(
         source=source or NO_SOURCE,
         profiles=tuple(_profile(name, said, alone) for name, said in merged.items()),
         cache_dir=cache_dir,
+        noexec=options.noexec(strong[0].ignored),
         ignored=tuple(strong[0].ignored),
         **mount,
     )
-    return Configured(settings, organization)
+    return Configured(settings, organization, source, tuple(given), sloppy)
 
 
 def chosen(source: str | None, sections: Mapping[str, Any]) -> tuple[list[str], str | None]:

@@ -43,7 +43,9 @@ class KernelMount:
         if self.negotiated is not None:
             return
         settings = plan.settings
-        fd = mounting.mount(plan.beneath, source=settings.source, allow_other=settings.allow_other)
+        fd = mounting.mount(
+            plan.beneath, source=settings.source, allow_other=settings.allow_other, noexec=settings.noexec
+        )
         try:
             self.negotiated = handshake.negotiate(fd, io=settings.io, cache_dir=settings.cache_dir)
         except BaseException:

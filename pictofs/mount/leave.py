@@ -8,8 +8,9 @@ import signal
 import time
 from collections.abc import Mapping
 
+from pictofs.drivers import mountinfo
 from pictofs.errors import NotMounted
-from pictofs.mount import mountinfo, mountpoint, places, record
+from pictofs.mount import mountpoint, places, record
 from pictofs.mount.mountpoint import Busy
 
 PATIENCE_S = 0.5  # a reader that has just closed its file may still be counted

@@ -13,8 +13,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from pictofs.drivers import mountinfo
 from pictofs.errors import MountpointUnusable, NotMounted
-from pictofs.mount import mountinfo
 
 _log = logging.getLogger(__name__)
 

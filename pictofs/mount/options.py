@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -226,14 +226,26 @@ OPTIONS: tuple[Option, ...] = (
 
 BY_NAME: dict[str, Option] = {option.name: option for option in OPTIONS}
 
-# mount(8) and fuse(8) words that fstab lines carry; they mean nothing here, and refusing them would break
-# those lines.
+# mount(8) and fuse(8) words that fstab lines carry. Most mean nothing here, and refusing them would break
+# those lines; `rw` is a warning, and `noexec` (also as a part of `user`) is passed on to the kernel.
 _WORDS = """
     ro rw auto noauto user nouser users owner group defaults nofail _netdev dev nodev suid nosuid exec noexec
     atime noatime relatime norelatime strictatime nostrictatime lazytime nolazytime diratime nodiratime
-    sync async dirsync silent loud iversion noiversion default_permissions comment
+    sync async dirsync silent loud iversion noiversion mand nomand symfollow nosymfollow
+    default_permissions comment
 """
 MOUNT8 = frozenset(_WORDS.split())
+
+
+def noexec(words: Iterable[str]) -> bool:
+    """Whether these words of mount(8), a later one over an earlier, forbid to execute what is mounted."""
+    said = False
+    for word in words:
+        if word in ("noexec", "user", "users"):
+            said = True
+        elif word == "exec":
+            said = False
+    return said
 
 
 def ignored(name: str) -> bool:
@@ -246,6 +258,8 @@ def named(name: str, where: str) -> Option:
     option = BY_NAME.get(name)
     if option is not None:
         return option
+    if name == "remount":
+        raise UsageError(f"{where}: a mount cannot be remounted; unmount it and mount it again")
     near = difflib.get_close_matches(name.lower(), BY_NAME, n=1, cutoff=0.5)
     mend = f"did you mean {near[0]}?" if near else "`pictofs mount --help` lists them"
     raise UsageError(f"{where}: there is no option {name!r}; {mend}")

@@ -25,8 +25,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pictofs.config import Settings
+from pictofs.drivers import mountinfo
 from pictofs.errors import NoFuse, NotMounted, PictofsError, UsageError
-from pictofs.mount import mountinfo, mountpoint, places
+from pictofs.mount import mountpoint, places
 from pictofs.mount.events import Events
 
 _log = logging.getLogger(__name__)

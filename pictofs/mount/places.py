@@ -12,8 +12,8 @@ import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
+from pictofs.drivers import mountinfo
 from pictofs.errors import CacheUnusable
-from pictofs.mount import mountinfo
 
 # SQLite's locks and flock are not to be trusted on these, and a slow cache is none.
 _NETWORK = """

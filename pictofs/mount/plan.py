@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pictofs import __version__
 from pictofs.config import Settings
+from pictofs.drivers import mountinfo
 from pictofs.errors import UsageError
-from pictofs.mount import configuration, keys, logs, mountinfo, mountpoint, options, overlay, places
+from pictofs.mount import configuration, keys, logs, mountpoint, options, overlay, places
 from pictofs.mount.configuration import Configured
 
 
@@ -76,6 +77,8 @@ def prepare(configured: Configured, folder: str, environ: Mapping[str, str], *, 
     )
 
 
-def configure(source: str | None, given: list[str], environ: Mapping[str, str]) -> Configured:
+def configure(
+    source: str | None, given: Sequence[str], environ: Mapping[str, str], *, sloppy: bool = False
+) -> Configured:
     """The settings of this machine's files, environment and command line."""
-    return configuration.read(source, given, environ, places.configuration_files(environ))
+    return configuration.read(source, given, environ, places.configuration_files(environ), sloppy=sloppy)

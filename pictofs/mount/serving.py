@@ -196,7 +196,7 @@ def accounts(plan: Plan) -> list[Account]:
     acted_on = {
         field.name: getattr(settings, field.name)
         for field in dataclasses.fields(settings)
-        if field.name not in ("profiles", "ignored")
+        if field.name not in ("profiles", "ignored", "noexec")
     }
     return [
         Account(profile.base_url, key, profile.organization or "", profile.dialect, acted_on)

@@ -25,6 +25,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pictofs.drivers import mountinfo
 from pictofs.drivers.kernel import mounting
 from pictofs.errors import NotMounted
 from tests.benchmarks.reader import names_of
@@ -76,7 +77,7 @@ def started(command: list[str], mountpoint: Path, cpus: Sequence[int]) -> Iterat
             if cpus:
                 os.sched_setaffinity(daemon.pid, cpus)
             deadline_s = time.monotonic() + 20.0
-            while mounting.mounted(str(mountpoint)) is None:
+            while mountinfo.at(str(mountpoint)) is None:
                 if daemon.poll() is not None or time.monotonic() > deadline_s:
                     raise RuntimeError(f"{command[0]} did not mount")
                 time.sleep(0.01)

@@ -10,25 +10,26 @@ import array
 import ctypes
 import errno
 import os
-import re
 import shutil
 import socket
 import stat
 import subprocess
 
+from pictofs.drivers import mountinfo
+from pictofs.drivers.mountinfo import TYPE
 from pictofs.errors import MountpointUnusable, NoFuse, NotMounted
 
-TYPE = "fuse.pictofs"
 DEVICE = "/dev/fuse"
 HELPER = "fusermount3"
 MAX_READ_BYTES = 1 << 20           # 256 pages: the most one request carries
 
 # sys/mount.h
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV = 1, 2, 4
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
 _MNT_FORCE, _MNT_DETACH, _UMOUNT_NOFOLLOW = 1, 2, 8
 
+_SILENT = f"{HELPER} does not answer, some file system on the way there hangs"
 _CONNECTIONS = "/sys/fs/fuse/connections"
-_OCTAL = re.compile(rb"\\([0-7]{3})")
+_HELPER_LIMIT_S = 20.0             # it makes two system calls
 _PROBE_S = 2.0                     # a live daemon answers statfs in microseconds, a busy one within this
 
 
@@ -38,6 +39,7 @@ def mount(
     source: str = "pictofs",
     allow_other: bool = False,
     default_permissions: bool = True,
+    noexec: bool = False,
     max_read_bytes: int = MAX_READ_BYTES,
     helper: bool | None = None,
 ) -> int:
@@ -53,14 +55,14 @@ def mount(
         helper = os.geteuid() != 0
     if not helper:
         try:
-            return _mount_directly(mountpoint, source, options)
+            return _mount_directly(mountpoint, source, options, noexec)
         except PermissionError:
             # root without CAP_SYS_ADMIN, as in a container: the helper may still be allowed, or says why not
             pass
-    return _mount_by_helper(mountpoint, source, options)
+    return _mount_by_helper(mountpoint, source, [*options, *["noexec"] * noexec])
 
 
-def _mount_directly(mountpoint: str, source: str, options: list[str]) -> int:
+def _mount_directly(mountpoint: str, source: str, options: list[str], noexec: bool) -> int:
     try:
         fd = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -76,7 +78,7 @@ def _mount_directly(mountpoint: str, source: str, options: list[str]) -> int:
         said += [f"user_id={os.geteuid()}", f"group_id={os.getegid()}"]
         libc = ctypes.CDLL(None, use_errno=True)
         # read-only also spares requests: the kernel then never forgets attributes for the sake of atime
-        flags = ctypes.c_ulong(_MS_RDONLY | _MS_NOSUID | _MS_NODEV)
+        flags = ctypes.c_ulong(_MS_RDONLY | _MS_NOSUID | _MS_NODEV | (_MS_NOEXEC if noexec else 0))
         data = ",".join(said + options).encode()
         if libc.mount(os.fsencode(source), os.fsencode(mountpoint), TYPE.encode(), flags, data):
             _refused(mountpoint, ctypes.get_errno())
@@ -109,12 +111,15 @@ def _mount_by_helper(mountpoint: str, source: str, options: list[str]) -> int:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with ours:
         with theirs:
-            done = subprocess.run(
-                [program, "-o", ",".join(words), "--", mountpoint],
-                env={**os.environ, "_FUSE_COMMFD": str(theirs.fileno()), "LC_ALL": "C"},
-                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE, check=False,
-            )
+            try:
+                done = subprocess.run(
+                    [program, "-o", ",".join(words), "--", mountpoint],
+                    env={**os.environ, "_FUSE_COMMFD": str(theirs.fileno()), "LC_ALL": "C"},
+                    pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE, check=False, timeout=_HELPER_LIMIT_S,
+                )
+            except subprocess.TimeoutExpired:
+                raise MountpointUnusable(f"{mountpoint}: {_SILENT}; name another folder") from None
         if done.returncode:
             _helper_refused(mountpoint, done.stderr.decode(errors="replace"))
         room = socket.CMSG_SPACE(array.array("i").itemsize)
@@ -153,10 +158,14 @@ def unmount(mountpoint: str, *, lazy: bool = False) -> None:
     if os.geteuid() == 0:
         _unmount_directly(mountpoint, (_MNT_DETACH if lazy else 0) | _UMOUNT_NOFOLLOW)
         return
-    done = subprocess.run(
-        [_helper(), "-uz" if lazy else "-u", "--", mountpoint], env={**os.environ, "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
-    )
+    try:
+        done = subprocess.run(
+            [_helper(), "-uz" if lazy else "-u", "--", mountpoint], env={**os.environ, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
+            timeout=_HELPER_LIMIT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise NotMounted(f"{mountpoint}: {_SILENT}; unmount lazily") from None
     if done.returncode:
         line = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["refused"]
         raise NotMounted(f"{line[0].removeprefix(HELPER + ': ')}; end what uses it, or unmount lazily")
@@ -171,28 +180,12 @@ def _unmount_directly(mountpoint: str, flags: int) -> None:
         raise NotMounted(f"{mountpoint}: {os.strerror(number)}; {mend}")
 
 
-def mounted(mountpoint: str) -> tuple[str, str, str] | None:
-    """(device as major:minor, type, source) of what lies on top at exactly this path; None for nothing."""
-    found = None
-    with open("/proc/self/mountinfo", "rb") as table:
-        for line in table:
-            left, _, right = line.rstrip(b"\n").partition(b" - ")
-            head, tail = left.split(b" "), right.split(b" ")
-            if _plain(head[4]) == mountpoint:
-                found = head[2].decode(), _plain(tail[0]), _plain(tail[1])
-    return found
-
-
-def _plain(field: bytes) -> str:
-    return os.fsdecode(_OCTAL.sub(lambda match: bytes([int(match[1], 8)]), field))
-
-
 def device(mountpoint: str) -> str:
     """major:minor of a mount of ours, as /sys/class/bdi names it; NotMounted for anything else."""
-    found = mounted(mountpoint)
-    if found is None or found[1] != TYPE:
+    found = mountinfo.at(mountpoint)
+    if found is None or found.kind != TYPE:
         raise NotMounted(f"{mountpoint}: nothing of pictofs is mounted there")
-    return found[0]
+    return found.device
 
 
 def connection(mountpoint: str) -> int:
@@ -228,8 +221,8 @@ def dead(mountpoint: str, ask: str = "") -> bool:
     Asked by another program, which may wait in our place when the daemon is there and silent. `ask`: a file
     below whose attributes are never kept, for an overlay; its statfs tells of its upper layer only.
     """
-    found = mounted(mountpoint)
-    if found is None or (found[1] != TYPE and not ask):
+    found = mountinfo.at(mountpoint)
+    if found is None or (found.kind != TYPE and not ask):
         return False
     words = ["stat", "-c", "%s", f"{mountpoint}/{ask}"] if ask else ["stat", "-f", "-c", "%T", mountpoint]
     probe = subprocess.Popen(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pictofs.drivers import mountinfo
 from pictofs.drivers.kernel import mounting
 from pictofs.errors import MountpointUnusable, NotMounted
 from tests.benchmarks.served import Served
@@ -24,9 +25,9 @@ def test_mountinfo_shows_type_and_source_verbatim(folder: Path, serve: Serve) ->
     for helper in (None, True):
         source = f"Åcme, Inc. \\ 2/{helper}"
         served = serve(folder, source=source, helper=helper)
-        found = mounting.mounted(str(served.mountpoint))
+        found = mountinfo.at(str(served.mountpoint))
         assert found is not None
-        assert found[1:] == ("fuse.pictofs", source)
+        assert (found.kind, found.source) == ("fuse.pictofs", source)
         assert mounting.connection(str(served.mountpoint)) == int(connection_of(served.mountpoint) or -1)
         assert tree_of(served.mountpoint / "a") == tree_of(folder / "a")
 
@@ -66,7 +67,7 @@ def test_a_busy_mount_stays_until_it_is_left(folder: Path, serve: Serve) -> None
         with pytest.raises(NotMounted, match="lazily"):
             mounting.unmount(str(served.mountpoint))
         mounting.unmount(str(served.mountpoint), lazy=True)
-        assert mounting.mounted(str(served.mountpoint)) is None
+        assert mountinfo.at(str(served.mountpoint)) is None
         assert file.read() == (folder / "60000.bin").read_bytes()
     assert served.child is not None
     assert served.child.wait(20) == 0
@@ -78,7 +79,7 @@ def test_stop_unmounts_and_serving_ends_with_the_last_user(folder: Path, serve: 
     with (served.mountpoint / "60000.bin").open("rb") as file:
         for _ in range(2):
             served.ask("stop")
-        assert mounting.mounted(str(served.mountpoint)) is None
+        assert mountinfo.at(str(served.mountpoint)) is None
         assert file.read() == (folder / "60000.bin").read_bytes()
     assert served.child.wait(20) == 0
 
@@ -98,11 +99,12 @@ def _mount_as_nobody(place: Path) -> None:
     os.chown(mountpoint, 65534, 65534)
     code = (
         "import os, sys\n"
+        "from pictofs.drivers import mountinfo\n"
         "from pictofs.drivers.kernel import mounting\n"
         "from pictofs.drivers.kernel.handshake import negotiate\n"
         "fd = mounting.mount(sys.argv[1])\n"
         "print(negotiate(fd, io='passthrough').io)\n"
-        "print(mounting.mounted(sys.argv[1])[1:])\n"
+        "print(mountinfo.at(sys.argv[1]).kind, mountinfo.at(sys.argv[1]).source)\n"
         "print(mounting.read_ahead(sys.argv[1], 1024))\n"
         "mounting.unmount(sys.argv[1], lazy=True)\n"
     )
@@ -113,4 +115,4 @@ def _mount_as_nobody(place: Path) -> None:
     said = run("unshare", "--mount", "sh", "-c", script, code, cwd=ROOT, check=False)
     if "Permission denied" in said.stderr and sys.executable in said.stderr:
         pytest.skip("NOT TESTED: the interpreter is closed to other users")
-    assert said.stdout.splitlines() == ["cache", "('fuse.pictofs', 'pictofs')", "False"], said.stderr
+    assert said.stdout.splitlines() == ["cache", "fuse.pictofs pictofs", "False"], said.stderr

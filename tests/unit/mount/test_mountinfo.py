@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pictofs.mount import mountinfo
+from pictofs.drivers import mountinfo
 
 TABLE = rb"""21 27 0:20 / /proc rw,nosuid - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pictofs.drivers import mountinfo
 from pictofs.errors import MountpointUnusable, NotMounted
-from pictofs.mount import leave, mountinfo, mountpoint
+from pictofs.mount import leave, mountpoint
 
 
 def test_an_empty_folder_is_fit_and_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from pictofs.drivers import mountinfo
 from pictofs.errors import CacheUnusable
-from pictofs.mount import mountinfo, places
+from pictofs.mount import places
 
 
 def test_places_follow_xdg_and_the_machines_own_for_root() -> None:
