@@ -30,7 +30,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "Python 3.10 or later is needed as $(PYTHON); name another: make PYTHON=python3.11" >&2; exit 1; }
 	@.ci/packages --venv "$(PYTHON)"
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 
 system-demo:
 	@.ci/packages fuse

@@ -1,18 +1,19 @@
-"""The kernel driver against ext4 on the same files, C on libfuse, and the fusepy driver, all in one run.
+"""Reading what is on disk: pictofs against ext4 on the same files and C on libfuse, all in one run.
 
     python -m tests.benchmarks driver [--quick] [--cpus one|both] [--rounds N] [--only NAME…] [--in FOLDER]
 
+pictofs is `pictofs mount` over a complete cache (product.py), and once more the kernel driver alone, over a
+folder that it has in memory: the difference is what catalog, tree and vfs cost.
 Every contestant gets a fresh mount for every measure of every round, in turns, so that a busy moment of the
 machine hits all alike; the best round counts. Shown are the time, its share of ext4's speed, and in brackets
 the same by the quickest tenth of single files, which repeats where the total does not. `--cpus one` pins
-client and daemon to one CPU. Requests are counted by the driver itself. The C program is built here, from
-no_open.c and Debian's libfuse3-dev.
+client and daemon (all its processes) to one CPU. Requests are counted by the daemon itself. The C program is
+built here, from no_open.c and Debian's libfuse3-dev.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import stat
@@ -20,7 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,24 +30,12 @@ from pathlib import Path
 from pictofs.drivers import mountinfo
 from pictofs.drivers.kernel import mounting
 from pictofs.errors import NotMounted
-from tests.benchmarks.reader import names_of
+from tests.benchmarks.product import Contestant, Place, Product
 from tests.benchmarks.served import Served
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 60.0
 FILE_BYTES = 60_000
-
-
-@dataclass(slots=True)
-class Place:
-    """A folder as a contestant shows it."""
-
-    root: Path
-    requests: Callable[[], dict[str, int]] = dict
-    pid: int = 0
-
-
-Contestant = Callable[[Path, Path, Sequence[int]], AbstractContextManager[Place]]
 
 
 @contextmanager
@@ -54,8 +44,8 @@ def ext4(folder: Path, mountpoint: Path, cpus: Sequence[int]) -> Iterator[Place]
     yield Place(folder)
 
 
-def kernel(io: str) -> Contestant:
-    """The kernel driver."""
+def alone(io: str) -> Contestant:
+    """The kernel driver over a folder that it has in memory."""
 
     @contextmanager
     def serve(folder: Path, mountpoint: Path, cpus: Sequence[int]) -> Iterator[Place]:
@@ -63,7 +53,7 @@ def kernel(io: str) -> Contestant:
             assert served.negotiated is not None
             assert served.negotiated.io == io, served.negotiated.note
             assert served.child is not None
-            yield Place(mountpoint, served.requests, served.child.pid)
+            yield Place(mountpoint, served.requests, {"serving": served.child.pid})
 
     return serve
 
@@ -81,7 +71,7 @@ def started(command: list[str], mountpoint: Path, cpus: Sequence[int]) -> Iterat
                 if daemon.poll() is not None or time.monotonic() > deadline_s:
                     raise RuntimeError(f"{command[0]} did not mount")
                 time.sleep(0.01)
-            yield Place(mountpoint, pid=daemon.pid)
+            yield Place(mountpoint, pids={"serving": daemon.pid})
         finally:
             try:
                 mounting.unmount(str(mountpoint), lazy=True)
@@ -97,16 +87,6 @@ def c_no_open(program: Path) -> Contestant:
         return started([str(program), "-f", str(folder), str(mountpoint)], mountpoint, cpus)
 
     return serve
-
-
-def fusepy(folder: Path, mountpoint: Path, cpus: Sequence[int]) -> AbstractContextManager[Place]:
-    """The fusepy driver over the same vfs."""
-    said = {
-        "driver": "fusepy", "folder": str(folder), "mountpoint": str(mountpoint), "valid_s": 86400.0,
-        "cpus": list(cpus),
-    }
-    command = [sys.executable, "-m", "tests.benchmarks.served", json.dumps(said)]
-    return started(command, mountpoint, cpus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +139,9 @@ class Best:
         self.requests = requests
 
 
-def read(step: Step, root: Path, cpu: str) -> tuple[float, float]:
+def read(step: Step, root: Path, names: Path, cpu: str) -> tuple[float, float]:
     """(seconds, µs of the quickest tenth) of the slowest of the readers."""
-    command = [sys.executable, "-m", "tests.benchmarks.reader", step.what, str(root)]
+    command = [sys.executable, "-m", "tests.benchmarks.reader", step.what, str(root), str(names)]
     seeds = (str(step.number + place) for place in range(step.count))
     readers = [
         subprocess.Popen([*command, seed, cpu], stdout=subprocess.PIPE, text=True, cwd=ROOT) for seed in seeds
@@ -175,7 +155,9 @@ def read(step: Step, root: Path, cpu: str) -> tuple[float, float]:
 def drop(folder: Path) -> None:
     """The pages of the files out of the page cache; not the whole machine's."""
     os.sync()
-    for path in folder.iterdir():
+    for path in folder.rglob("*"):
+        if not path.is_file():
+            continue
         fd = os.open(path, os.O_RDONLY)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(fd)
@@ -183,8 +165,9 @@ def drop(folder: Path) -> None:
 
 def warm(folder: Path) -> None:
     """The pages of the files into the page cache."""
-    for path in folder.iterdir():
-        path.read_bytes() if path.stat().st_size < 1 << 21 else _skim(path)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.read_bytes() if path.stat().st_size < 1 << 21 else _skim(path)
 
 
 def _skim(path: Path) -> None:
@@ -196,26 +179,31 @@ def _skim(path: Path) -> None:
 class Run:
     """All rounds. `cpus`: empty, or the CPU that client and daemon share."""
 
-    def __init__(self, place: Path, contestants: dict[str, Contestant], cpus: Sequence[int]) -> None:
+    def __init__(
+        self, place: Path, cache: Path, contestants: dict[str, Contestant], cpus: Sequence[int]
+    ) -> None:
         self._place = place
+        self._cache = cache
         self._contestants = contestants
         self._cpus = cpus
         self.found: dict[tuple[str, str], Best] = {}      # (contestant, step)
 
     def round(self, measure: Measure) -> None:
         """One turn of every contestant."""
-        folder = self._place / measure.folder
+        folder = self._place / FOLDERS[measure.folder]
         mountpoint = self._place / "mnt"
-        shutil.copyfile(names_of(str(folder)), names_of(str(mountpoint)))
+        names = self._place / f"{measure.folder}.names"
         for name, contestant in self._contestants.items():
-            (drop if measure.cold else warm)(folder)
+            if measure.folder != "many":
+                (drop if measure.cold else warm)(self._cache / "store" if name in WHOLE else folder)
             with contestant(folder, mountpoint, self._cpus) as shown:
                 if measure.folder == "files":
                     # the first request of a mount teaches the kernel that there is no OPEN
-                    (shown.root / "seen-before").read_bytes()
+                    (shown.root / "seen-before.jpg").read_bytes()
                 for step in measure.steps:
                     before = shown.requests()
-                    total_s, tenth_us = read(step, shown.root, str(self._cpus[0]) if self._cpus else "-")
+                    cpu = str(self._cpus[0]) if self._cpus else "-"
+                    total_s, tenth_us = read(step, shown.root, names, cpu)
                     asked = {
                         opcode: count - before.get(opcode, 0)
                         for opcode, count in shown.requests().items() if count > before.get(opcode, 0)
@@ -239,7 +227,7 @@ class Run:
         lines = []
         for step in (step for measure in measures for step in measure.steps):
             for name in self._contestants:
-                if name.startswith("kernel"):
+                if name.startswith(("pictofs", "driver")):
                     asked = self.found[name, step.label].requests
                     words = ", ".join(f"{count} {opcode}" for opcode, count in asked.items()) or "none"
                     lines.append(f"{step.label:28} {name:20} {words}")
@@ -263,7 +251,10 @@ class Run:
         return "\n".join(lines)
 
 
-C, CACHE, PASSED, FUSEPY = "C no-open", "kernel cache", "kernel passthrough", "fusepy"
+C, CACHE, PASSED, FUSEPY = "C no-open", "pictofs", "pictofs passthrough", "pictofs fusepy"
+ALONE = "driver alone"
+WHOLE = (CACHE, PASSED, FUSEPY)
+FOLDERS = {"files": "data/files/images", "big": "data/big/exports", "many": "data/many/images"}
 GOALS = (
     ("again, against C", CACHE, C, "again", 0.95),
     ("again with 4 processes, against C", CACHE, C, "again, 4 processes", 0.95),
@@ -298,27 +289,29 @@ def compiled(place: Path) -> Path | str:
 
 def populate(place: Path, files: int, big_bytes: int, many: int) -> None:
     """The folders that are read, if they are not there yet."""
-    for name in ("files", "big", "many"):
-        (place / name).mkdir(exist_ok=True)
+    where = {name: place / path for name, path in FOLDERS.items()}
+    for path in (*where.values(), place / "data/big/images"):
+        path.mkdir(parents=True, exist_ok=True)
     noise = os.urandom(FILE_BYTES)
     names = [f"{number:06}.jpg" for number in range(files)]
     for number, name in enumerate(names):
-        (place / "files" / name).write_bytes(noise[number % 4096 :] + noise[: number % 4096])
-    (place / "files" / "seen-before").write_bytes(noise)
-    with (place / "big" / "big").open("wb") as file:
+        (where["files"] / name).write_bytes(noise[number % 4096 :] + noise[: number % 4096])
+    (where["files"] / "seen-before.jpg").write_bytes(noise)
+    (place / "data/big/images/one.jpg").write_bytes(noise)     # a dataset has images
+    with zipfile.ZipFile(where["big"] / "big.zip", "w") as archive, archive.open("big", "w") as file:
         for _ in range(big_bytes >> 20):
             file.write(os.urandom(1 << 20))
     listed = [f"{number:07}.jpg" for number in range(many)]
     for name in listed:
-        os.mknod(place / "many" / name, 0o600 | stat.S_IFREG)
-    for name, these in (("files", names), ("big", ["big"]), ("many", listed)):
-        names_of(str(place / name)).write_text("\n".join(these))
+        os.mknod(where["many"] / name, 0o600 | stat.S_IFREG)
+    for name, these in (("files", names), ("big", ["big.zip"]), ("many", listed)):
+        (place / f"{name}.names").write_text("\n".join(these))
 
 
 def described(place: Path) -> str:
     """What lies in the folders, whoever filled them."""
-    files, many = (len(names_of(str(place / name)).read_text().split("\n")) for name in ("files", "many"))
-    size_mib = (place / "big" / "big").stat().st_size >> 20
+    files, many = (len((place / f"{name}.names").read_text().split("\n")) for name in ("files", "many"))
+    size_mib = (place / FOLDERS["big"] / "big.zip").stat().st_size >> 20
     return f"{files} files of {FILE_BYTES} bytes, a big one of {size_mib} MiB, {many} names in a directory"
 
 
@@ -335,7 +328,7 @@ def main() -> None:
     measures = [measure for measure in MEASURES if not said.only or measure.name in said.only]
     with tempfile.TemporaryDirectory(prefix="pictofs-driver-") as scratch:
         place = said.place or Path(scratch)
-        if not names_of(str(place / "many")).exists():
+        if not (place / "many.names").exists():
             populate(place, files, big_bytes, many)
         contestants: dict[str, Contestant] = {"ext4": ext4}
         program = compiled(place)
@@ -343,12 +336,19 @@ def main() -> None:
             contestants[C] = c_no_open(program)
         else:
             print(f"without C: {program}")
-        contestants |= {CACHE: kernel("cache"), PASSED: kernel("passthrough"), FUSEPY: fusepy}
-        contestants = {name: one for name, one in contestants.items() if name not in said.without}
-        run = Run(place, contestants, [0] if said.cpus == "one" else [])
-        for _ in range(said.rounds or (1 if said.quick else 5)):
-            for measure in measures:
-                run.round(measure)
+        with Product(place / "data", place) as product:
+            product.warm("files/images", "big/exports", listed=("many/images",))
+            contestants |= {
+                CACHE: product.contestant(io="cache", driver="kernel"),
+                PASSED: product.contestant(io="passthrough", driver="kernel"),
+                FUSEPY: product.contestant(driver="fusepy"),
+                ALONE: alone("cache"),
+            }
+            contestants = {name: one for name, one in contestants.items() if name not in said.without}
+            run = Run(place, product.cache, contestants, [0] if said.cpus == "one" else [])
+            for _ in range(said.rounds or (1 if said.quick else 5)):
+                for measure in measures:
+                    run.round(measure)
         where = "client and daemon on one CPU" if said.cpus == "one" else "unpinned"
         print(f"{described(place)}; {where}")
         print("\n".join(("", run.table(measures), "", run.goals(), "", run.counts(measures))))

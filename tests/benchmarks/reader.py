@@ -1,4 +1,4 @@
-"""What a program does on a mount, timed from within: `python -m tests.benchmarks.reader WHAT PATH N CPU`.
+"""What a program does on a mount, timed: `python -m tests.benchmarks.reader WHAT PATH NAMES N CPU`.
 
 Prints the seconds it took, and what one file took in microseconds at the median and at the lowest tenth: on a
 machine that does other things too, the tenth is what repeats. Readers use os.open and os.read, as a data
@@ -20,14 +20,8 @@ _CHUNK_BYTES = 1 << 20
 Steps = Iterator[None]      # yields after each file, entry or page
 
 
-def names_of(folder: str) -> Path:
-    """Where the names of a folder stand beside it, so that nobody has to list the mount for them."""
-    return Path(folder.rstrip("/") + ".names")
-
-
-def epoch(folder: str, seed: int) -> Steps:
+def epoch(folder: str, names: list[str], seed: int) -> Steps:
     """Every file once, shuffled."""
-    names = names_of(folder).read_text().split("\n")
     random.Random(seed).shuffle(names)
     yield
     for name in names:
@@ -38,19 +32,19 @@ def epoch(folder: str, seed: int) -> Steps:
         yield
 
 
-def big(folder: str, _: int) -> Steps:
+def big(folder: str, names: list[str], _: int) -> Steps:
     """One file from end to end."""
     buffer = bytearray(_CHUNK_BYTES)
     yield
-    fd = os.open(f"{folder}/big", os.O_RDONLY)
+    fd = os.open(f"{folder}/{names[0]}", os.O_RDONLY)
     while os.readv(fd, [buffer]):
         yield
     os.close(fd)
 
 
-def scattered(folder: str, count: int) -> Steps:
+def scattered(folder: str, names: list[str], count: int) -> Steps:
     """Pages of 4 KiB here and there."""
-    fd = os.open(f"{folder}/big", os.O_RDONLY)
+    fd = os.open(f"{folder}/{names[0]}", os.O_RDONLY)
     pages = os.fstat(fd).st_size // 4096
     yield
     for page in random.Random(count).sample(range(pages), min(count, pages)):
@@ -59,7 +53,7 @@ def scattered(folder: str, count: int) -> Steps:
     os.close(fd)
 
 
-def scan(folder: str, _: int) -> Steps:
+def scan(folder: str, names: list[str], _: int) -> Steps:
     """Names."""
     yield
     with os.scandir(folder) as rows:
@@ -68,7 +62,7 @@ def scan(folder: str, _: int) -> Steps:
     yield
 
 
-def long_list(folder: str, _: int) -> Steps:
+def long_list(folder: str, names: list[str], _: int) -> Steps:
     """Names, and the attributes of each."""
     yield
     with os.scandir(folder) as rows:
@@ -77,16 +71,18 @@ def long_list(folder: str, _: int) -> Steps:
     yield
 
 
-WHAT: dict[str, Callable[[str, int], Steps]] = {
+WHAT: dict[str, Callable[[str, list[str], int], Steps]] = {
     "epoch": epoch, "big": big, "scattered": scattered, "scan": scan, "long_list": long_list
 }
 
 
 def main() -> None:
-    what, path, number, cpu = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+    what, path, beside, number, cpu = sys.argv[1:]
+    # nobody has to list the mount for the names: they stand in a file outside
+    names = Path(beside).read_text().split("\n")
     if cpu != "-":
         os.sched_setaffinity(0, {int(cpu)})
-    steps, clock = WHAT[what](path, number), time.perf_counter
+    steps, clock = WHAT[what](path, names, int(number)), time.perf_counter
     next(steps)
     times, began_s = [clock()], clock()
     for _ in steps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,11 @@ from tests.mounting import Mounted
 Mounting = Callable[..., Mounted]
 
 
+only_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="NOT TESTED: passthrough takes CAP_SYS_ADMIN, so these tests need root"
+)
+
+
 def drivers() -> list[Any]:
     """(driver, io) of every driver that is here; the kernel driver where its package offers one."""
     found = [pytest.param(("fusepy", "cache"), id="fusepy")]
@@ -25,7 +31,7 @@ def drivers() -> list[Any]:
 
         if hasattr(kernel, "KernelDriver"):
             found.append(pytest.param(("kernel", "cache"), id="kernel-cache"))
-            found.append(pytest.param(("kernel", "passthrough"), id="kernel-passthrough"))
+            found.append(pytest.param(("kernel", "passthrough"), id="kernel-passthrough", marks=only_root))
     return found
 
 

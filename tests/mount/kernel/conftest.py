@@ -5,6 +5,7 @@ The server is a process of its own (`tests.benchmarks.served`), which a test may
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -40,6 +41,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         count = iter(range(100))
 
         def start(folder: Path, **options: Any) -> Served:
+            if options.get("io") == "passthrough" and os.geteuid() != 0:
+                pytest.skip("NOT TESTED: passthrough takes CAP_SYS_ADMIN, so this test needs root")
             return stack.enter_context(Served(folder, tmp_path / f"mnt{next(count)}", **options))
 
         yield start
