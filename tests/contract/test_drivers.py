@@ -336,7 +336,7 @@ def _read_by_offset(path: Path) -> bytes:
 
 
 def _copied(path: Path, scratch: Path) -> bytes:
-    run("cp", str(path), str(scratch / "copy"))
+    run("cp", "--no-preserve=mode", str(path), str(scratch / "copy"))
     return (scratch / "copy").read_bytes()
 
 

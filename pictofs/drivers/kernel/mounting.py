@@ -136,6 +136,12 @@ def _helper_refused(mountpoint: str, said: str) -> None:
     if "user_allow_other" in line:
         raise NoFuse(f"allow_other needs the line `user_allow_other` in /etc/fuse.conf ({line})")
     if mountpoint in line or "mountpoint" in line or "mount point" in line:
+        # the helper is another user to a mount above, so its reason may be another than ours
+        try:
+            if not stat.S_ISDIR(os.stat(mountpoint).st_mode):
+                _refused(mountpoint, errno.ENOTDIR)
+        except OSError as error:
+            _refused(mountpoint, error.errno or errno.EIO)
         raise MountpointUnusable(f"{line}; name a folder of yours that exists and is not mounted upon")
     if DEVICE in line or "not found" in line:
         raise NoFuse(f"{line}; `modprobe fuse`, or let users open {DEVICE}")
