@@ -14,6 +14,7 @@ import shutil
 import socket
 import stat
 import subprocess
+from typing import NoReturn
 
 from pictofs.drivers import mountinfo
 from pictofs.drivers.mountinfo import TYPE
@@ -88,7 +89,7 @@ def _mount_directly(mountpoint: str, source: str, options: list[str], noexec: bo
     return fd
 
 
-def _refused(mountpoint: str, number: int) -> None:
+def _refused(mountpoint: str, number: int) -> NoReturn:
     why = os.strerror(number)
     if number == errno.EPERM:
         raise PermissionError(number, why)
@@ -107,6 +108,13 @@ def _refused(mountpoint: str, number: int) -> None:
 
 def _mount_by_helper(mountpoint: str, source: str, options: list[str]) -> int:
     program = _helper()
+    try:
+        # the helper mounts upon files too, and below a mount it is another user, with other reasons than ours
+        is_folder = stat.S_ISDIR(os.stat(mountpoint).st_mode)
+    except OSError as error:
+        _refused(mountpoint, error.errno or errno.EIO)
+    if not is_folder:
+        _refused(mountpoint, errno.ENOTDIR)
     words = ["ro", "nosuid", "nodev", "subtype=pictofs", f"fsname={_escaped(source)}", *options]
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with ours:
@@ -136,12 +144,6 @@ def _helper_refused(mountpoint: str, said: str) -> None:
     if "user_allow_other" in line:
         raise NoFuse(f"allow_other needs the line `user_allow_other` in /etc/fuse.conf ({line})")
     if mountpoint in line or "mountpoint" in line or "mount point" in line:
-        # the helper is another user to a mount above, so its reason may be another than ours
-        try:
-            if not stat.S_ISDIR(os.stat(mountpoint).st_mode):
-                _refused(mountpoint, errno.ENOTDIR)
-        except OSError as error:
-            _refused(mountpoint, error.errno or errno.EIO)
         raise MountpointUnusable(f"{line}; name a folder of yours that exists and is not mounted upon")
     if DEVICE in line or "not found" in line:
         raise NoFuse(f"{line}; `modprobe fuse`, or let users open {DEVICE}")
