@@ -1,13 +1,20 @@
 """`.pictofs`: what the mount is doing, readable with cat.
 
-A control file is rendered whole when its attributes are asked for, and read from that text until they are
-asked for again; its attributes are valid for no time and its mtime is always new. (Growing between stat and
-read truncates; an equal size and mtime shows the old text.) What it says is rendered above this room.
+A control file is another at every look: looking its name up renders it, and gives that text a node of its own
+which never changes. So whoever opens the path has one text whole, however many others look meanwhile and in
+however small pieces it is read, without any word from the kernel about who opened what (with `io=cache` there
+is none). The names are valid for no time; the inode number (st_ino) stays the file's.
+
+Through an overlay that cannot be: a name that leads to another node than before is ESTALE there. With `fixed`
+the node stays: the text is rendered when its attributes are asked for and read until they are asked for
+again, with attributes valid for no time and an mtime that is always new. (Growing between stat and read
+truncates; an equal size and mtime shows the old text.) What the files say is rendered above this room.
 """
 
 from __future__ import annotations
 
 import errno
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,14 +29,20 @@ from pictofs.tree.place import Place, refuse
 NAME = ".pictofs"
 _FOLDER_PK = 1
 FOLDER_NODE = node_id(_FOLDER_PK, Kind.CONTROL)
+# A text's node is its serial number and, in the lowest byte of the pk, its file. Serials begin with the
+# clock, in milliseconds, so that those of a serving process before this one mean nothing to it.
+_FILE_BITS = 8
+# Texts are kept for as long as they may be read: the most recent ones, so many bytes of them.
+HELD_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class ControlFile:
     """`render(answer)` gives the text; `answer` is what the fetching process told when asked `verb`.
 
-    It is empty when that process is not there, and when `verb` is "": nobody is asked then. A text that grows
-    with every look would never be read to its end: it is rendered once in `kept_s` seconds.
+    It is empty when that process is not there, and when `verb` is "": nobody is asked then. Where its node is
+    fixed a text that grows with every look would never be read to its end: it is rendered once in `kept_s`
+    seconds there.
     """
 
     name: str
@@ -41,42 +54,52 @@ class ControlFile:
 class Control(Place):
     """The folder (pk 1) and the files in it (pks from 2, in their order)."""
 
-    def __init__(self, attributes: Attributes, wall_ns: Callable[[], int], ttl_s: float) -> None:
+    def __init__(
+        self, attributes: Attributes, wall_ns: Callable[[], int], ttl_s: float, *, fixed: bool = False
+    ) -> None:
         self._attributes = attributes
         self._wall_ns = wall_ns
         self._ttl_s = ttl_s
+        self._fixed = fixed
         self._started_ns = wall_ns()
         self._files: list[ControlFile] = []
-        self._texts: dict[int, tuple[bytes, int]] = {}     # node → text as last rendered, and when
+        self._serial = self._started_ns // 1_000_000
+        self._texts: OrderedDict[int, tuple[bytes, int]] = OrderedDict()   # node → text, and when rendered
+        self._held_bytes = 0
 
     def offer(self, files: list[ControlFile]) -> None:
         """The files that there are, for the life of the mount."""
         self._files = files
 
     def lookup(self, node: int, name: str, asked: Asked) -> Entry:
-        """One of the files; its length is as rendered last, and valid for no time."""
+        """One of the files, rendered anew with what the fetching process has to say; valid for no time.
+
+        Of a fixed node, its length is as rendered last.
+        """
         if node != FOLDER_NODE:
             refuse(errno.ENOTDIR)
         for file_node, file in self._nodes():
-            if file.name == name:
+            if file.name != name:
+                continue
+            if self._fixed:
                 return Entry(self._file_attr(file_node), self._ttl_s)
+            text = self._render(file, asked)
+            self._serial += 1
+            own = node_id(self._serial << _FILE_BITS | node_pk(file_node), Kind.CONTROL)
+            self._keep(own, text)
+            return Entry(self._file_attr(own), 0.0)
         return Entry(None, self._ttl_s)
 
     def getattr(self, node: int, asked: Asked) -> Attr:
-        """Renders a file anew, with what the fetching process has to say."""
+        """Of a text that was rendered, as it was; of a fixed node, rendered anew."""
         if node == FOLDER_NODE:
             return self.attr()
         file = self._file(node)
+        if not self._fixed:
+            return self._file_attr(node)
         if node in self._texts and self._wall_ns() - self._texts[node][1] < file.kept_s * 1e9:
             return self._file_attr(node)
-        answer: dict[str, Any] = {}
-        if file.verb:
-            request = Ask(0, file.verb)
-            if not asked.answered(key_of(request)):
-                raise Need(request)
-            answer = asked.answer(key_of(request))
-        _, before_ns = self._texts.get(node, (b"", 0))
-        self._texts[node] = (file.render(answer), max(self._wall_ns(), before_ns + 1))
+        self._keep(node, self._render(file, asked))
         return self._file_attr(node)
 
     def attr(self) -> Attr:
@@ -94,16 +117,39 @@ class Control(Place):
         ][:limit]
 
     def file(self, node: int, asked: Asked) -> File:
-        """The text as rendered last."""
+        """The text as rendered; ESTALE for one that so many others have followed that it was let go."""
         if node == FOLDER_NODE:
             refuse(errno.EISDIR)
-        self._file(node)
-        text, _ = self._texts.get(node, (b"", 0))
+        text, _ = self._text(node)
         return File(node, len(text), 1, True, text)
 
+    def _render(self, file: ControlFile, asked: Asked) -> bytes:
+        answer: dict[str, Any] = {}
+        if file.verb:
+            request = Ask(0, file.verb)
+            if not asked.answered(key_of(request)):
+                raise Need(request)
+            answer = asked.answer(key_of(request))
+        return file.render(answer)
+
+    def _keep(self, node: int, text: bytes) -> None:
+        before, before_ns = self._texts.pop(node, (b"", 0))
+        self._texts[node] = (text, max(self._wall_ns(), before_ns + 1))
+        self._held_bytes += len(text) - len(before)
+        while self._held_bytes > HELD_BYTES and len(self._texts) > len(self._files):
+            _, (oldest, _) = self._texts.popitem(last=False)
+            self._held_bytes -= len(oldest)
+
+    def _text(self, node: int) -> tuple[bytes, int]:
+        self._file(node)
+        if self._fixed:
+            return self._texts.get(node, (b"", self._started_ns))
+        return self._texts.get(node) or refuse(errno.ESTALE)
+
     def _file_attr(self, node: int) -> Attr:
-        text, rendered_ns = self._texts.get(node, (b"", self._started_ns))
-        return self._attributes.file(node, node, len(text), rendered_ns, 0.0)
+        text, rendered_ns = self._text(node)
+        valid_s = 0.0 if self._fixed else self._ttl_s
+        return self._attributes.file(node, _file_node(node), len(text), rendered_ns, valid_s)
 
     def _nodes(self) -> list[tuple[int, ControlFile]]:
         return [
@@ -111,7 +157,12 @@ class Control(Place):
         ]
 
     def _file(self, node: int) -> ControlFile:
-        place = node_pk(node) - _FOLDER_PK - 1
+        place = node_pk(_file_node(node)) - _FOLDER_PK - 1
         if not 0 <= place < len(self._files):
             refuse(errno.ESTALE)
         return self._files[place]
+
+
+def _file_node(node: int) -> int:
+    """The file that a text is of."""
+    return node_id(node_pk(node) & (1 << _FILE_BITS) - 1, Kind.CONTROL)

@@ -59,7 +59,7 @@ class Tree:
         self.freshness = Freshness(settings.ttl_s, wall_ns, clock)
         self._ground = Ground(reader, settings, attributes, self.freshness)
         self._organizations = settle_roots(reader, roots)
-        self._control = Control(attributes, wall_ns, settings.ttl_s)
+        self._control = Control(attributes, wall_ns, settings.ttl_s, fixed=settings.overlay is not None)
         self._places = self._plant(wall_ns())
 
     # what the kernel asks

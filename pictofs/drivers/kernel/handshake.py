@@ -23,8 +23,8 @@ _MAX_WRITE_BYTES = 4096            # the least there is: nobody writes here
 _BACKGROUND = 64                   # requests without a waiting process under way at once
 
 # Not ASYNC_READ: with it a reader with a SIGINT handler waits a slow read out, INTERRUPT answered or not.
-# AUTO_INVAL_DATA, not EXPLICIT: control files change their text under one node, and the kernel drops the old
-# text when it sees another mtime; a file whose attributes are valid is read without asking either way.
+# AUTO_INVAL_DATA, not EXPLICIT: below an overlay control files change under one node, and the kernel drops
+# the old text when it sees another mtime. A file with valid attributes is read without asking either way.
 _WANTED = (
     Init.AUTO_INVAL_DATA | Init.DO_READDIRPLUS | Init.READDIRPLUS_AUTO | Init.NO_OPEN_SUPPORT
     | Init.PARALLEL_DIROPS | Init.MAX_PAGES | Init.CACHE_SYMLINKS | Init.NO_OPENDIR_SUPPORT | Init.HAS_RESEND

@@ -334,7 +334,7 @@ class KernelDriver:
 
     def _open(self, unique: int, node: int, length: int, pid: int) -> None:
         if self._vfs.rendered(node):
-            # another text at every look: read past the page cache, and so whole however it grows
+            # another text at every look, below an overlay under one node: read past the page cache
             self._answers.send(replies.opened(unique, Fopen.DIRECT_IO | Fopen.NOFLUSH))
             return
         if self._passthrough is None:

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pictofs.catalog.model import ROOT_NODE, Kind, node_id
 from pictofs.errors import CacheUnusable, ObjectChanged, PictofsError, RateLimited, Unreachable
 from pictofs.link.messages import Ask, Changed, State
+from pictofs.tree.control import HELD_BYTES
 from pictofs.vfs.errnos import errno_of, positive
 from tests.unit.tree.conftest import furnish
 from tests.unit.vfs.bench import Bench
@@ -66,7 +67,35 @@ def test_a_refused_organization_leaves_the_other_alone(bench: Bench) -> None:
     assert bench.names("org") == ["Cars"]
 
 
-def test_a_control_file_is_rendered_by_getattr_and_read_from_that_text(bench: Bench) -> None:
+def test_a_control_file_is_rendered_for_whoever_looks_its_name_up_and_stays_that_text(bench: Bench) -> None:
+    found = bench.entry(".pictofs/status.json")
+    assert found.valid_s == 0, "the next one who looks has a text of his own"
+    first = found.attr
+    assert first is not None
+    text = bench.body(first.node)
+    assert first.size_bytes == len(text)
+    bench.world.status["bytes_fetched"] = 10**12
+    second = bench.attr(".pictofs/status.json")
+    assert second.node != first.node
+    assert second.ino == first.ino
+    assert second.size_bytes > first.size_bytes
+    assert json.loads(bench.body(second.node))["bytes_fetched"] == 10**12
+    assert bench.ask(bench.vfs.getattr, first.node) == first
+    assert bench.body(first.node) == text, "what was opened before reads as it was"
+
+
+def test_only_so_many_texts_of_control_files_are_held(bench: Bench) -> None:
+    text = "x" * (HELD_BYTES // 4)
+    bench.world.status["errors"] = [{"time": "", "what": text}]
+    first = bench.node(".pictofs/status.json")
+    for _ in range(4):
+        last = bench.node(".pictofs/status.json")
+        assert bench.body(last)
+    assert bench.begin(bench.vfs.read, first, 0, 10).errno == errno.ESTALE
+
+
+def test_through_an_overlay_a_control_file_keeps_its_node(benches: Callable[..., Bench]) -> None:
+    bench = benches(overlay="/overlay")
     node = bench.node(".pictofs/status.json")
     first = bench.ask(bench.vfs.getattr, node)
     text = bench.body(node)
@@ -74,6 +103,7 @@ def test_a_control_file_is_rendered_by_getattr_and_read_from_that_text(bench: Be
     assert first.size_bytes == len(text)
     bench.world.status["bytes_fetched"] = 10**12
     assert bench.body(node) == text, "what is read stays the text of the last stat"
+    assert bench.node(".pictofs/status.json") == node
     second = bench.ask(bench.vfs.getattr, node)
     assert second.mtime_ns > first.mtime_ns
     assert second.size_bytes > first.size_bytes
@@ -133,18 +163,13 @@ def test_metrics_are_prometheus_text_and_count_what_happened(bench: Bench) -> No
 
 
 def test_the_access_log_records_only_while_somebody_looks(bench: Bench) -> None:
-    node = bench.node(".pictofs/access.log")
     bench.names("org/Cars/images")
     assert not bench.vfs.counters.lines()
-    bench.ask(bench.vfs.getattr, node)
-    assert bench.body(node).startswith(b"# recorded while")
+    assert bench.body(bench.node(".pictofs/access.log")).startswith(b"# recorded while")
     bench.names("org/Cars/images")
     bench.entry("org/nothing")
     assert bench.begin(bench.vfs.readlink, bench.node("org")).errno == errno.EINVAL
-    size_bytes = bench.ask(bench.vfs.getattr, node).size_bytes
-    assert size_bytes == len(bench.body(node)), "it does not grow under who reads it"
-    bench.pass_s(1)
-    bench.ask(bench.vfs.getattr, node)
+    node = bench.node(".pictofs/access.log")
     lines = bench.body(node).decode().splitlines()
     assert any(" lookup " in line and " nothing " in line and line.endswith(" ok") for line in lines)
     assert any(" readlink " in line and line.endswith(" EINVAL") for line in lines)

@@ -172,18 +172,18 @@ def test_a_stale_listing_is_served_when_the_link_stays_away(bench: Bench) -> Non
 
 
 def test_status_says_so_when_the_fetching_process_is_silent_or_gone(bench: Bench) -> None:
-    node = bench.node(".pictofs/status.json")
+    folder = bench.node(".pictofs")
     bench.link.holding = True
-    silent = bench.begin(bench.vfs.getattr, node)
+    silent = bench.begin(bench.vfs.lookup, folder, "status.json")
     assert len(bench.link.requests(Ask)) == 1
     bench.pass_s(2.1)
-    assert silent.value.size_bytes > 100
-    assert b'"online": false' in bench.body(node)
+    assert silent.value.attr.size_bytes > 100
+    assert b'"online": false' in bench.body(silent.value.attr.node)
     bench.link.broken = True
-    waiting = bench.begin(bench.vfs.getattr, node)
+    waiting = bench.begin(bench.vfs.lookup, folder, "status.json")
     bench.vfs.deliver()
-    assert waiting.value.size_bytes > 100
-    assert bench.begin(bench.vfs.getattr, node).ended
+    assert waiting.value.attr.size_bytes > 100
+    assert bench.begin(bench.vfs.lookup, folder, "status.json").ended
 
 
 def test_closing_ends_every_wait(bench: Bench) -> None:
