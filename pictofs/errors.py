@@ -17,6 +17,8 @@
     │   ├── ObjectGone                          ESTALE   404 or 410 from storage
     │   ├── ObjectChanged                       ESTALE   412, or another generation than was asked for
     │   └── Damaged                                      length or checksum is wrong
+    ├── ArchiveError                1           EIO      an export's archive cannot be opened
+    │   └── ArchiveTooLarge                     EFBIG    or has more members than the catalog takes
     ├── Stale                       1           ESTALE   an old version that is no longer whole on disk
     ├── NoFuse                      5           ENODEV   this machine cannot mount
     ├── MountpointUnusable          6           ENOTDIR  the folder is missing, not empty or in use
@@ -152,6 +154,16 @@ class ObjectChanged(TransferError):
 
 class Damaged(TransferError):
     """Length or checksum is not what the headers promised."""
+
+
+class ArchiveError(PictofsError):
+    """An export's archive, or a member of it, is not what a ZIP should be; the `.zip` reads all the same."""
+
+
+class ArchiveTooLarge(ArchiveError):
+    """An archive has too many members to be opened, or a member is larger than the store."""
+
+    errno = errno.EFBIG
 
 
 class Stale(PictofsError):

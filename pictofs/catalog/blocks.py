@@ -94,7 +94,10 @@ class BlockWrites(EvictionReads, Writing):
         return found
 
     def pin(self, node: int) -> None:
-        """Keeps what is at or below `node` (a file in any version, a directory, a dataset) from eviction."""
+        """Keeps what is at or below `node` (a file in any version, a directory, a dataset) from eviction.
+
+        Of an archive all of it: a stored member lies in the same blocks as its neighbours.
+        """
         with self._transaction():
             self._run("INSERT OR IGNORE INTO pin VALUES (?)", (self._lasting(node),))
 
@@ -104,8 +107,12 @@ class BlockWrites(EvictionReads, Writing):
             self._run("DELETE FROM pin WHERE node = ?", (self._lasting(node),))
 
     def _lasting(self, node: int) -> int:
-        """The node of an object's first version."""
+        """The node of an object's first version; of what is in an archive, the archive's."""
         pk, kind = node_pk(node), node_kind(node)
+        if kind in (Kind.MEMBER, Kind.MEMBER_DIRECTORY):
+            pk = self._value("SELECT export FROM member WHERE pk = ?", (pk,))
+        if kind in (Kind.MEMBER, Kind.MEMBER_DIRECTORY, Kind.EXPORT_OPENED):
+            kind, node = Kind.EXPORT, node_id(pk, Kind.EXPORT)
         table = {Kind.IMAGE: "image", Kind.ANNOTATION: "annotation", Kind.EXPORT: "export"}.get(kind)
         row = self._row(f"SELECT ino FROM {table} WHERE pk = ?", (pk,)) if table else None
         return node_id(row[0], kind) if row and row[0] else node

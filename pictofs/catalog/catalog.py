@@ -16,6 +16,8 @@ from pictofs.catalog.connected import MARK, check_schema, connect, is_damage, un
 from pictofs.catalog.datasets import DatasetWrites
 from pictofs.catalog.exports import ExportWrites
 from pictofs.catalog.listing import ListingWrites
+from pictofs.catalog.members import MemberWrites
+from pictofs.catalog.model import Kind
 from pictofs.errors import CacheUnusable
 
 log = logging.getLogger(__name__)
@@ -23,7 +25,7 @@ _WAL_LIMIT_BYTES = 4 << 20  # what the write-ahead log may keep on disk between 
 _SUFFIXES = ("", "-wal", "-shm")
 
 
-class Catalog(DatasetWrites, ExportWrites, ListingWrites, ArrivalWrites):
+class Catalog(DatasetWrites, ExportWrites, ListingWrites, ArrivalWrites, MemberWrites):
     """The one writer of a cache directory; also answers every question of `CatalogReader`.
 
     For one thread at a time. A transaction holds at most 1,000 rows. `clock_s` tells seconds since the epoch.
@@ -66,6 +68,7 @@ def _open(path: str) -> sqlite3.Connection:
         if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
             schema.create(db, first_pk)
         check_schema(path, db)
+        schema.upgrade(db, int(Kind.EXPORT))
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")

@@ -48,12 +48,15 @@ def connect(path: str, *, read_only: bool) -> sqlite3.Connection:
 
 
 def check_schema(path: str, db: sqlite3.Connection) -> None:
-    """CacheUnusable unless the file is a catalog of this version; two header reads."""
+    """CacheUnusable unless the file is a catalog of a version that is understood; two header reads.
+
+    A reader may be here before the writer has upgraded the file.
+    """
     version = db.execute("PRAGMA user_version").fetchone()[0]
     application = db.execute("PRAGMA application_id").fetchone()[0]
     if application != schema.APPLICATION_ID:
         raise CacheUnusable(f"{path} is no catalog of pictofs: point cache_dir to a folder of its own")
-    if version != schema.VERSION:
+    if not schema.OLDEST <= version <= schema.VERSION:
         raise CacheUnusable(
             f"{path} has schema {version}, this pictofs speaks {schema.VERSION}: "
             "use the pictofs that wrote it, or remove the file to begin anew"

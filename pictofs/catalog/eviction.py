@@ -24,6 +24,10 @@ _OLD = {
     Kind.ANNOTATION: "annotation INDEXED BY annotation_old WHERE superseded = 1",
     Kind.EXPORT: "export INDEXED BY export_old WHERE gone = 1",
 }
+_OF_OLD_ARCHIVES = (
+    f"{_AGES}, (SELECT o.first, o.count FROM export e INDEXED BY export_old JOIN opened o ON o.export = e.pk "
+    "WHERE e.gone = 1) o WHERE b.node BETWEEN o.first * 256 AND (o.first + o.count) * 256 - 1 LIMIT ?"
+)
 _Age = tuple[int, int, int, int, int]
 
 
@@ -57,6 +61,7 @@ class EvictionReads(CatalogReader):
                 f"{_AGES}, (SELECT pk FROM {old}) o WHERE b.node = o.pk * 256 + ? LIMIT ?",
                 (int(kind), limit - len(found)),
             )
+        found += self._rows(_OF_OLD_ARCHIVES, (limit - len(found),))
         return self._ages(found)
 
     def _ages(self, rows: Sequence[_Age]) -> list[BlockAge]:
@@ -71,13 +76,15 @@ class EvictionReads(CatalogReader):
     def _standing(self, node: int) -> tuple[bool, set[int]]:
         """Whether a name still leads to a node, and the nodes whose pin would hold it."""
         pk, kind = node_pk(node), node_kind(node)
-        if kind is Kind.EXPORT:
+        if kind in (Kind.EXPORT, Kind.MEMBER):
+            if kind is Kind.MEMBER:
+                pk = self._value("SELECT export FROM member WHERE pk = ?", (pk,))
             row = self._row("SELECT ifnull(ino, pk), dataset, gone FROM export WHERE pk = ?", (pk,))
             if row is None:
                 return False, set()
             ino, dataset, gone = row
             return not gone and self._exists(dataset), {
-                node_id(ino, kind),
+                node_id(ino, Kind.EXPORT),
                 node_id(dataset, Kind.EXPORTS),
                 *self._above(dataset, 0, kind),
             }

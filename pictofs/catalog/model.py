@@ -34,8 +34,8 @@ class Kind(enum.IntEnum):
     ANNOTATION = 17
     EXPORT = 18
     EXPORT_STATUS = 19
-    EXPORT_OPENED = 20
-    MEMBER = 21
+    EXPORT_OPENED = 20  # pk: export
+    MEMBER = 21         # pk: member
     MEMBER_DIRECTORY = 22
     CONTROL = 24        # pk: 1 the directory, then its files
 
@@ -188,6 +188,59 @@ class ExportRow:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberRow:
+    """One member of an export's archive, or a directory of it; a row of one version of the export.
+
+    Members and images draw their pks from one sequence.
+    """
+
+    pk: int
+    export: int
+    parent: int               # pk of a directory of the archive; 0 at the top
+    file_name: str
+    name: str                 # as the archive has it
+    method: int | None        # of compression, as ZIP numbers them; None: a directory
+    encrypted: bool
+    header: int               # offset of its local header in the archive
+    packed_bytes: int
+    size_bytes: int
+    crc32: int
+    data: int | None          # offset of its bytes; None until its local header was read
+
+    @property
+    def node(self) -> int:
+        """Its node id."""
+        return node_id(self.pk, Kind.MEMBER_DIRECTORY if self.method is None else Kind.MEMBER)
+
+
+class MemberFacts(NamedTuple):
+    """A member as the central directory has it, named for its place on the mount.
+
+    `parent` is the position of its directory in the same list, -1 at the top. `plain` is the name in the
+    archive, "" where it is the file name.
+    """
+
+    parent: int
+    file_name: str
+    plain: str = ""
+    method: int | None = None
+    encrypted: bool = False
+    header: int = 0
+    packed_bytes: int = 0
+    size_bytes: int = 0
+    crc32: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRow:
+    """An archive whose members are known: pks `first` to `first + count - 1`, in the archive's order."""
+
+    export: int
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class BlockRow:
     """A block that is whole in the store."""
 
@@ -318,9 +371,12 @@ class Change:
 
 
 MEDIA_BLOCK_BYTES = 8 << 20    # an image or an annotation is nearly always one block: one GET, one file
-EXPORT_BLOCK_BYTES = 1 << 20   # `unzip -l` of 500 MB must fetch no more than 1 % of it
+EXPORT_BLOCK_BYTES = 256 << 10  # a random read brings few bytes that nobody asked for; GETs take many blocks
+MEMBER_BLOCK_BYTES = 1 << 20    # what was inflated: in memory a block at a time
 
 
 def block_bytes(kind: Kind) -> int:
     """The size of the blocks that the store keeps a file of this kind in; the last one may be shorter."""
-    return EXPORT_BLOCK_BYTES if kind in (Kind.EXPORT, Kind.MEMBER) else MEDIA_BLOCK_BYTES
+    if kind is Kind.EXPORT:
+        return EXPORT_BLOCK_BYTES
+    return MEMBER_BLOCK_BYTES if kind is Kind.MEMBER else MEDIA_BLOCK_BYTES

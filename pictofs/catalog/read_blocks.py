@@ -24,7 +24,7 @@ class BlockReads(Connected):
     def whole(self, node: int, size_bytes: int | None = None) -> bool:
         """Whether every block of a node is there; False while its size is not known.
 
-        `size_bytes` is for nodes that have no row of their own here (members of an archive).
+        `size_bytes` spares looking for what the caller knows.
         """
         if size_bytes is None:
             size_bytes = self.size_bytes(node)
@@ -36,7 +36,7 @@ class BlockReads(Connected):
         )
 
     def size_bytes(self, node: int) -> int | None:
-        """The size of an image, an annotation or an export, old versions too; None where it is not known."""
+        """The size of an image, an annotation, an export or a member, old versions too; None: not known."""
         pk, kind = node_pk(node), node_kind(node)
         if kind is Kind.IMAGE:
             row = self._row(
@@ -48,6 +48,8 @@ class BlockReads(Connected):
             row = self._row("SELECT size FROM annotation WHERE pk = ?", (pk,))
         elif kind is Kind.EXPORT:
             row = self._row("SELECT size FROM export WHERE pk = ?", (pk,))
+        elif kind is Kind.MEMBER:
+            row = self._row("SELECT size FROM member WHERE pk = ? AND method IS NOT NULL", (pk,))
         else:
             row = None
         return row[0] if row else None

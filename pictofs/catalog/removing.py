@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from pictofs.catalog.members import MemberWrites
 from pictofs.catalog.model import Change, Kind, node_id
 from pictofs.catalog.placing import ENTRIES, Listing
 from pictofs.catalog.versions import VersionWrites
@@ -16,9 +17,13 @@ from pictofs.catalog.writing import ROWS_PER_TRANSACTION, image_entries, padded,
 
 _SCAN_ROWS = 4000
 _UNUSED = "NOT EXISTS (SELECT 1 FROM block b WHERE b.node = o.pk * 256 + ?)"
+_OLD_OPENED = (
+    "SELECT o.export FROM opened o JOIN export e ON e.pk = o.export WHERE e.gone = 1 AND NOT EXISTS ("
+    "SELECT 1 FROM block b WHERE b.node BETWEEN o.first * 256 AND (o.first + o.count) * 256 - 1) LIMIT ?"
+)
 
 
-class Removing(VersionWrites, ViewWrites):
+class Removing(VersionWrites, ViewWrites, MemberWrites):
     """Rows that lose their name, and rows that go."""
 
     def collect(self, limit: int = ROWS_PER_TRANSACTION) -> int:
@@ -38,9 +43,15 @@ class Removing(VersionWrites, ViewWrites):
                 self._run("DELETE FROM truth WHERE image = ?", (pk,))
                 self._run("DELETE FROM image WHERE pk = ?", (pk,))
                 removed += 1 + self._supersede_orphan(ino or pk)
+            for (export,) in self._rows(_OLD_OPENED, (limit,)):
+                removed += self.clear_members(export, limit)
             for table, old, kind in (
                 ("annotation", "INDEXED BY annotation_old WHERE superseded = 1", Kind.ANNOTATION),
-                ("export", "INDEXED BY export_old WHERE gone = 1", Kind.EXPORT),
+                (
+                    "export",
+                    "INDEXED BY export_old WHERE gone = 1 AND pk NOT IN (SELECT export FROM opened)",
+                    Kind.EXPORT,
+                ),
             ):
                 rows = self._rows(
                     f"SELECT o.pk FROM {table} o {old} AND {_UNUSED} LIMIT ?", (int(kind), limit)

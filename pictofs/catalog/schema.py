@@ -1,4 +1,4 @@
-"""The tables, and how a file becomes a catalog.
+"""The tables, and how a file becomes a catalog, or one of this version.
 
 `PRAGMA user_version` is the schema's version. Text that the service chose and that may hold what SQLite
 cannot is stored as `names.encode` of it (`plain`, `path`). What is small and repeated (status, split, tags)
@@ -18,10 +18,34 @@ import re
 import secrets
 import sqlite3
 
-VERSION = 1
+VERSION = 2
+OLDEST = 1  # that `upgrade` makes one of VERSION
 APPLICATION_ID = 0x50494354  # "PICT": so that a stranger's SQLite file is not mistaken for ours
 
-TABLES = """
+# Members of archives. Those of one archive have the pks `first` to `first + count - 1`, in its own order.
+MEMBERS = """
+CREATE TABLE opened (
+    export INTEGER PRIMARY KEY,
+    first INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    whole INTEGER NOT NULL DEFAULT 0);         -- 1: every member is in the table
+CREATE TABLE member (
+    pk INTEGER PRIMARY KEY,
+    export INTEGER NOT NULL,
+    parent INTEGER NOT NULL,                   -- a directory's pk; at the top minus the export's
+    file_name TEXT NOT NULL,
+    plain TEXT,                                -- the encoded name in the archive, where it is another
+    method INTEGER,                            -- NULL: a directory
+    encrypted INTEGER NOT NULL DEFAULT 0,
+    header INTEGER NOT NULL DEFAULT 0,         -- where its local header lies
+    packed INTEGER NOT NULL DEFAULT 0,
+    size INTEGER NOT NULL DEFAULT 0,
+    crc32 INTEGER NOT NULL DEFAULT 0,
+    data INTEGER);                             -- where its bytes begin; NULL until its header was read
+CREATE UNIQUE INDEX member_name ON member (parent, file_name);
+"""
+
+TABLES = MEMBERS + """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE word (pk INTEGER PRIMARY KEY AUTOINCREMENT, text TEXT NOT NULL UNIQUE);
 CREATE TABLE boot (pk INTEGER PRIMARY KEY AUTOINCREMENT, boot_id TEXT NOT NULL UNIQUE);
@@ -188,8 +212,7 @@ def create(db: sqlite3.Connection, first_pk: int) -> None:
     db.execute("BEGIN IMMEDIATE")
     try:
         if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            for statement in re.sub(r"--.*", "", TABLES).split(";"):
-                db.execute(statement)
+            _execute(db, TABLES)
             for table in _SEQUENCES:
                 db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, first_pk - 1))
             db.executemany(
@@ -207,3 +230,32 @@ def create(db: sqlite3.Connection, first_pk: int) -> None:
     except BaseException:
         db.execute("ROLLBACK")
         raise
+
+
+def upgrade(db: sqlite3.Connection, export_kind: int) -> None:
+    """Makes a catalog of an earlier version one of this, in one transaction; nothing where it is one.
+
+    Version 1 knew no members, and kept archives in blocks four times as long: those are fetched again.
+    """
+    if db.execute("PRAGMA user_version").fetchone()[0] != OLDEST:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if db.execute("PRAGMA user_version").fetchone()[0] == OLDEST:
+            _execute(db, MEMBERS)
+            files, size_bytes = db.execute(
+                "SELECT count(*), ifnull(sum(size), 0) FROM block WHERE node & 255 = ?", (export_kind,)
+            ).fetchone()
+            db.execute("DELETE FROM block WHERE node & 255 = ?", (export_kind,))
+            for name, gone in (("block_files", files), ("block_bytes", size_bytes)):
+                db.execute("UPDATE meta SET value = value - ? WHERE name = ?", (gone, name))
+            db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+
+
+def _execute(db: sqlite3.Connection, statements: str) -> None:
+    for statement in re.sub(r"--.*", "", statements).split(";"):
+        db.execute(statement)

@@ -6,6 +6,8 @@ decides is pure and stands apart from what acts:
     decides   availability  may the service be asked, and what is served when it is away
               revalidate    what of the catalog is too old for a look
               plan          which blocks are fetched next
+              sequence      how far ahead of who reads an archive in order
+              archive_names what the members of an archive are called
               lookahead     which files will be wanted next, by what readers were seen to do
               advice        the same by an order that somebody announced
               pace          how many transfers run at once
@@ -17,6 +19,8 @@ decides is pure and stands apart from what acts:
               fetch         blocks: single flight, priorities; by way of images, exports, annotations
               sights        what readers do, as positions of an order
               prefetch      fetches ahead: windows, fills, announced orders; by way of convoy and bodies
+              streams       fetches archives ahead of their readers
+              openings      archives opened, by way of central (a child) and excerpts; members: their bytes
               warmer        files that somebody asks for by name
               links         the pool of signed URLs
               room          what is kept, what must go, and bytes that cannot be kept at all
@@ -25,6 +29,7 @@ decides is pure and stands apart from what acts:
               control       status, refresh, pin, advise
     carries   calls         API calls in a few threads, the urgent first
               transfer      storage transfers, as awaitables
+              runs          adjacent blocks of an archive, as one transfer
               convoy        images by the batch, without a task for each
               writer        the one thread that writes catalog and store
 

@@ -89,7 +89,7 @@ class Dispatch:
         control: Control,
         troubles: Troubles,
         read: Callable[[Mapping[int, Membership], Read], None],
-        missed: Callable[[Membership, int, int], None],
+        missed: Callable[[Membership, Want], None],
         looked: Callable[[Membership, int], None],
         idle: Callable[[bool], None],
         drain: Callable[[], None],
@@ -273,7 +273,7 @@ class Dispatch:
 
         wait.claim = self._fetcher.want(member, message, ended, lambda: self._moved(mount, message.id))
         if wait.claim is not None:
-            self._missed(member, message.node, message.pid)
+            self._missed(member, message)
 
     async def _ask(self, mount: Mount, message: Ask) -> None:
         members = list(mount.members.values()) or list(self._everybody())

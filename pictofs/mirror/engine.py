@@ -14,11 +14,12 @@ from pictofs.catalog.connected import MARK
 from pictofs.catalog.model import BlockRow, Change, Kind, block_bytes, node_kind
 from pictofs.errors import PictofsError, TransferError
 from pictofs.link import Server
-from pictofs.link.messages import Account, Read
+from pictofs.link.messages import Account, Read, Want
 from pictofs.mirror import directory
 from pictofs.mirror.access import Access, Membership
 from pictofs.mirror.allowance import Allowance
 from pictofs.mirror.annotations import Annotations
+from pictofs.mirror.archives import join
 from pictofs.mirror.attach import Register
 from pictofs.mirror.bodies import Bodies
 from pictofs.mirror.calls import Calls
@@ -39,6 +40,7 @@ from pictofs.mirror.readers import Readers
 from pictofs.mirror.room import Room
 from pictofs.mirror.sights import Sights
 from pictofs.mirror.singleflight import SingleFlight
+from pictofs.mirror.streams import Streams
 from pictofs.mirror.transfer import Carrier, Courier
 from pictofs.mirror.troubles import Troubles
 from pictofs.mirror.upkeep import Upkeep
@@ -173,38 +175,30 @@ class Engine:
         wall_ns = self._wall_ns
         listings = Listings(reader, catalog, writer, self.flights, push, troubles, wall_ns=wall_ns)
         images = Images(
-            reader,
-            catalog,
-            writer,
-            self.flights,
-            listings,
-            self._courier,
-            push,
-            doubt,
-            troubles,
+            reader, catalog, writer, self.flights, listings, self._courier, push, doubt, troubles,
             wall_ns=wall_ns,
-        )
+        )  # fmt: skip
         annotations = Annotations(
             reader, catalog, writer, self.flights, listings, push, doubt, wall_ns=wall_ns
         )
         exports = Exports(
-            reader,
-            catalog,
-            writer,
-            self.flights,
-            listings,
-            self._courier,
-            push,
-            self._room.forget,
+            reader, catalog, writer, self.flights, listings, self._courier, push, self._room.forget,
             wall_ns=wall_ns,
-        )
+        )  # fmt: skip
+        archives = join(
+            reader, catalog, writer, self.flights, exports, self._room,
+            lambda member, want, moved: self.fetcher.bring(member, want, moved), push, self._cache_dir,
+            self._limits.cache_size_bytes,
+        )  # fmt: skip
         self.looks = Looks(
-            reader, self.flights, listings, images, annotations, exports, wall_ns=wall_ns
-        )
+            reader, self.flights, listings, images, annotations, exports, archives.openings,
+            archives.members, wall_ns=wall_ns,
+        )  # fmt: skip
         sources: dict[Kind, Source] = {
             Kind.IMAGE: images,
             Kind.ANNOTATION: annotations,
             Kind.EXPORT: exports,
+            Kind.MEMBER: archives.members,
         }
 
         async def recheck(fetch: Fetch) -> bool:
@@ -216,6 +210,7 @@ class Engine:
             reader, sources, recheck, jobs=self.pace.jobs, permit=self.allowance.check
         )
         self._join_prefetch(images, annotations)
+        self.streams = Streams(reader, self.fetcher, self.allowance, self._room.spare_bytes, troubles)
         self.register = Register(
             reader, catalog, writer, self._limits, self._cache_dir, self._access
         )
@@ -242,7 +237,7 @@ class Engine:
             control,
             troubles,
             self._read,
-            self.sights.missed,
+            self._missed,
             self.sights.looked,
             self._is_idle,
             self._drain,
@@ -314,9 +309,14 @@ class Engine:
         couriers = self._couriers.values()
         return sum(c.requests for c in couriers), sum(c.bytes_received for c in couriers)
 
+    def _missed(self, member: Membership, want: Want) -> None:
+        self.sights.missed(member, want.node, want.pid)
+        self.streams.missed(member, want)
+
     def _read(self, members: Mapping[int, Membership], message: Read) -> None:
         """A reader was seen on what is present: for its pattern, and for `lru`."""
         self.sights.read(members, message)
+        self.streams.read(members, message)
         if self._limits.eviction != "lru" or message.size_bytes <= 0:
             return
         try:

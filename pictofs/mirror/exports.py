@@ -21,6 +21,7 @@ from pictofs.mirror.links import Scope, Signed
 from pictofs.mirror.listing import Listings
 from pictofs.mirror.plan import Extent, Fetch, extent, length
 from pictofs.mirror.renamed import ask_by_name
+from pictofs.mirror.runs import Runs
 from pictofs.mirror.singleflight import Flight, SingleFlight
 from pictofs.mirror.transfer import Courier, Progress
 from pictofs.mirror.versions import Seen
@@ -53,6 +54,7 @@ class Exports:
         self._push = push
         self._forget = forget
         self._wall_ns = wall_ns
+        self._runs = Runs(self._run)
         self._seen: dict[int, Seen] = {}  # node → the object that its blocks on disk are of
 
     async def listed(self, member: Membership, dataset: int, flight: Flight) -> None:
@@ -87,11 +89,18 @@ class Exports:
         await member.join(
             self._flights, ("witness", fetch.node), lambda flight: self._witnessed(member, row, dataset)
         )
-        wanted = extent(Kind.EXPORT, row.size_bytes, fetch.block)
-        got = await self._get(member, dataset, row, wanted, progress)
+        got = await self._runs.get(member, fetch.node, fetch.block, progress)
         nearly()
         await self._same(member, row, got)
         await self._store(row, fetch.block, got)
+
+    async def _run(
+        self, member: Membership, node: int, first: int, last: int, progress: Progress
+    ) -> Got:
+        """Blocks `first` to `last` in one transfer."""
+        row, dataset = self._rows(node_pk(node))
+        begin, end = (extent(Kind.EXPORT, row.size_bytes, block) for block in (first, last))
+        return await self._get(member, dataset, row, Extent(begin.first, end.last), progress)
 
     def _rows(self, export: int) -> tuple[ExportRow, DatasetRow]:
         row = self._reader.export(export)

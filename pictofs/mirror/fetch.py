@@ -22,10 +22,11 @@ from pictofs.errors import KeyRefused, PictofsError, TransferError, Unreachable,
 from pictofs.link.messages import Priority, Want
 from pictofs.mirror import availability
 from pictofs.mirror.access import Membership
-from pictofs.mirror.plan import API_JOBS, Fetch, Lane, blocks, lane, length, plan, spare
+from pictofs.mirror.plan import API_JOBS, INFLATE_JOBS, Fetch, Lane, blocks, lane, length, plan, spare
 from pictofs.mirror.transfer import Progress
 
 _log = logging.getLogger(__name__)
+_JOBS = {Lane.API: API_JOBS, Lane.INFLATE: INFLATE_JOBS}
 # More blocks than this in one Want are a mistake: 64 GiB of media.
 WANT_LIMIT_BLOCKS = 8192
 
@@ -126,6 +127,24 @@ class Fetcher:
         for chosen in {self._queue_of(member, fetch): None for fetch in missing}:
             self._start(chosen)
         return claim
+
+    async def bring(self, member: Membership, want: Want, moved: Callable[[], None]) -> None:
+        """Returns when what `want` asks for is present. PictofsError."""
+        future: asyncio.Future[PictofsError | None] = asyncio.get_running_loop().create_future()
+
+        def ended(error: PictofsError | None) -> None:
+            if not future.done():
+                future.set_result(error)
+
+        claim = self.want(member, want, ended, moved)
+        try:
+            error = await future
+        except asyncio.CancelledError:
+            if claim is not None:
+                self.cancel(claim)
+            raise
+        if error is not None:
+            raise error
 
     def cancel(self, claim: Claim) -> None:
         """Nobody waits for this claim any more; it is told nothing."""
@@ -262,7 +281,7 @@ class Fetcher:
     def _queue(self, organization: int, which: Lane) -> _Queue:
         key = (organization, which)
         if key not in self._queues:
-            self._queues[key] = _Queue(API_JOBS if which is Lane.API else self._jobs)
+            self._queues[key] = _Queue(_JOBS.get(which, self._jobs))
         return self._queues[key]
 
     def _start(self, queue: _Queue) -> None:

@@ -22,6 +22,7 @@ OF_DIRECTORY = frozenset({Kind.IMAGES, Kind.ANNOTATIONS})
 OF_VIEW = frozenset({Kind.VIEW, Kind.VIEW_IMAGES, Kind.VIEW_ANNOTATIONS})
 OF_IMAGE = frozenset({Kind.IMAGE, Kind.IMAGE_LINK, Kind.ANNOTATION, Kind.ANNOTATION_LINK})
 OF_EXPORT = frozenset({Kind.EXPORT, Kind.EXPORT_STATUS, Kind.EXPORT_OPENED})
+OF_ARCHIVE = frozenset({Kind.MEMBER, Kind.MEMBER_DIRECTORY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ def place(reader: CatalogReader, node: int) -> Place | None:
         else:
             image = reader.image(pk)
         dataset_pk = image.dataset if image else 0
-    elif kind in OF_EXPORT:
-        export = reader.export(pk)
+    elif kind in OF_EXPORT or kind in OF_ARCHIVE:
+        export = reader.export(pk) if kind in OF_EXPORT else _export_of(reader, pk)
         dataset_pk = export.dataset if export else 0
     dataset = reader.dataset(dataset_pk) if dataset_pk else None
     if dataset is None:
@@ -72,7 +73,7 @@ def place(reader: CatalogReader, node: int) -> Place | None:
 
 
 def organization(reader: CatalogReader, node: int, datasets: MutableMapping[int, int]) -> int:
-    """The pk of the organization that an image, an annotation or an export belongs to; 0 for no such node.
+    """The pk of the organization that a file of blocks belongs to; 0 for no such node.
 
     `datasets` remembers which organization a dataset is of, which never changes: each block asks for it.
     """
@@ -88,6 +89,8 @@ def organization(reader: CatalogReader, node: int, datasets: MutableMapping[int,
         row = reader.image_of_annotation(pk)
     elif kind is Kind.EXPORT:
         row = reader.export(pk)
+    elif kind is Kind.MEMBER:
+        row = _export_of(reader, pk)
     if row is None:
         return 0
     found = datasets.get(row.dataset)
@@ -96,6 +99,11 @@ def organization(reader: CatalogReader, node: int, datasets: MutableMapping[int,
         found = dataset.organization if dataset else 0
         datasets[row.dataset] = found
     return found
+
+
+def _export_of(reader: CatalogReader, pk: int) -> ExportRow | None:
+    member = reader.member(pk)
+    return reader.export(member.export) if member else None
 
 
 def _dataset_of_view(reader: CatalogReader, kind: Kind, pk: int) -> int:

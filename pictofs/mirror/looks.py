@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from pictofs.catalog import CatalogReader
-from pictofs.catalog.model import DatasetRow, Kind
+from pictofs.catalog.model import DatasetRow, Kind, node_pk
 from pictofs.errors import Forbidden, KeyRefused, NotFound, PictofsError, RateLimited
 from pictofs.mirror import availability, revalidate
 from pictofs.mirror.access import Membership
@@ -27,6 +27,8 @@ from pictofs.mirror.exports import Exports
 from pictofs.mirror.images import Images
 from pictofs.mirror.listing import Listings
 from pictofs.mirror.locate import OF_EXPORT, Place, place
+from pictofs.mirror.members import Members
+from pictofs.mirror.openings import Openings
 from pictofs.mirror.revalidate import Due
 from pictofs.mirror.singleflight import Flight, Progress, SingleFlight
 
@@ -56,6 +58,8 @@ class Looks:
         images: Images,
         annotations: Annotations,
         exports: Exports,
+        openings: Openings,
+        members: Members,
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_ns: Callable[[], int] = time.time_ns,
@@ -67,6 +71,8 @@ class Looks:
         self._images = images
         self._annotations = annotations
         self._exports = exports
+        self._openings = openings
+        self._members = members
         self._clock = clock
         self._wall_ns = wall_ns
         self._chance = chance
@@ -89,6 +95,11 @@ class Looks:
             await self._dataset(member, where.dataset, force, moved)
         elif where.kind is Kind.EXPORTS or where.kind in OF_EXPORT:
             await self._of_exports(member, where, where.dataset, force, moved)
+        elif where.kind is Kind.MEMBER:
+            await self._step(
+                member, ("member", node), False, force, moved,
+                lambda flight: self._members.located(member, node_pk(node), flight),
+            )  # fmt: skip
         elif where.kind is Kind.IMAGE:
             await self._size(member, node, moved)
         elif where.kind is Kind.ANNOTATION:
@@ -176,6 +187,12 @@ class Looks:
                 lambda flight: self._exports.listed(member, row.pk, flight),
             )  # fmt: skip
         export = self._reader.export(where.export.pk) if where.export else None
+        opens = export and where.kind is Kind.EXPORT_OPENED and not export.gone
+        if export and opens and self._reader.opened(export.pk) is None:
+            await self._step(
+                member, ("opened", export.pk), False, force, moved,
+                lambda flight: self._openings.opened(member, export.pk, flight),
+            )  # fmt: skip
         if export and where.kind is Kind.EXPORT and export.size_bytes is None and not export.gone:
             await self._step(
                 member, ("size", where.node), False, force, moved,

@@ -16,7 +16,8 @@ from typing import NamedTuple
 from pictofs.catalog.model import Kind, block_bytes, node_kind
 from pictofs.link.messages import Priority
 
-API_JOBS = 24  # as many as there are threads for API calls
+API_JOBS = 24      # as many as there are threads for API calls
+INFLATE_JOBS = 32  # each waits for blocks of its archive, which take transfers
 # One slot in four is out of bounds for what nobody waits for.
 RESERVED_SHARE = 4
 
@@ -26,6 +27,7 @@ class Lane(enum.Enum):
 
     STORAGE = "storage"
     API = "api"
+    INFLATE = "inflate"
 
 
 class Fetch(NamedTuple):
@@ -43,9 +45,15 @@ class Extent:
     last: int | None
 
 
+_LANES = {Kind.ANNOTATION: Lane.API, Kind.MEMBER: Lane.INFLATE}
+
+
 def lane(node: int) -> Lane:
-    """An annotation takes an API request; images and exports take a transfer."""
-    return Lane.API if node_kind(node) is Kind.ANNOTATION else Lane.STORAGE
+    """An annotation takes an API request, images and exports a transfer.
+
+    A member takes other fetches: in a lane with those it would wait for its own slot.
+    """
+    return _LANES.get(node_kind(node), Lane.STORAGE)
 
 
 def blocks(kind: Kind, size_bytes: int | None, first: int, last: int) -> range:

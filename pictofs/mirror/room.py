@@ -66,7 +66,7 @@ class Room:
         self._cache_dir = cache_dir
         self._catalog = catalog
         self._store = store
-        self._boot = boot
+        self.boot = boot
         self._spill_bytes = spill_bytes
         self._reserve_bytes = reserve_bytes
         self._clock = clock
@@ -143,7 +143,7 @@ class Room:
         )
         return {} if paths is None else {
             at: BlockRow(
-                blocks[at].node, blocks[at].block, path, len(blocks[at].body), blocks[at].crc32c, self._boot
+                blocks[at].node, blocks[at].block, path, len(blocks[at].body), blocks[at].crc32c, self.boot
             )
             for at, path in zip(chosen, paths, strict=True)
         }  # fmt: skip
@@ -156,7 +156,7 @@ class Room:
         if not row.path.startswith(SPILL) and self._store.verify(fetch.node, fetch.block, row.crc32c):
             path = self._store.path(fetch.node, fetch.block)
             if path == row.path:
-                self._catalog.verify_blocks([fetch], self._boot)
+                self._catalog.verify_blocks([fetch], self.boot)
                 return True
         self._catalog.drop_block(fetch.node, fetch.block)
         self._remove([fetch])
@@ -166,6 +166,11 @@ class Room:
         """Drops every block of a node."""
         blocks = [Fetch(node, row.block) for row in self._catalog.blocks(node)]
         self._catalog.drop_blocks(node)
+        self._remove(blocks)
+
+    def drop(self, blocks: Sequence[Fetch]) -> None:
+        """Drops blocks that turned out wrong."""
+        self._catalog.drop_each(blocks)
         self._remove(blocks)
 
     def release(self, nodes: Sequence[int]) -> None:
@@ -213,7 +218,7 @@ class Room:
                     break
         if path is None:
             path = self._spill(block)
-        return BlockRow(block.node, block.block, path, len(block.body), block.crc32c, self._boot)
+        return BlockRow(block.node, block.block, path, len(block.body), block.crc32c, self.boot)
 
     def _enter(self, rows: list[tuple[BlockRow, Seen | None]]) -> None:
         if not rows:

@@ -41,7 +41,7 @@ class Plan:
 
 
 # Values that this version does not act on yet: refused, since silence would be a promise.
-_NOT_YET = {"metrics": None, "annotation_size": "exact", "bulk": "auto off", "opened": "hidden off"}
+_NOT_YET = {"metrics": None, "annotation_size": "exact", "bulk": "auto off"}
 
 
 def _refuse_what_is_not_made(settings: Settings) -> None:

@@ -1,9 +1,10 @@
-"""exports/: completed archives as <name>.zip, and <name>.status.json of every export.
+"""exports/: completed archives as <name>.zip, opened as <name>/, and <name>.status.json of every export.
 
     EXPORTS (pk: dataset)      EXPORT (pk: export version)      EXPORT_STATUS (pk: export version)
 
-The list of exports has its own age: an export moves nothing that the dataset says of itself. The archive
-opened as a folder (EXPORT_OPENED) would be the third form of a name.
+The list of exports has its own age: an export moves nothing that the dataset says of itself. What is in an
+opened archive is in `archives`; it stands in the list only where `opened=listed` says so, since a copy of the
+folder would otherwise hold every byte twice.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import errno
 
 from pictofs.catalog.model import DatasetRow, ExportRow, Kind, block_bytes, node_id, node_kind, node_pk
 from pictofs.link.messages import Look
+from pictofs.tree.archives import ArchiveDirectory
 from pictofs.tree.attributes import IMMUTABLE_S, ino_of, newest_ns, told_apart_ns
 from pictofs.tree.facts import Attr, DirEntry, Entry, File
 from pictofs.tree.ground import Ground
@@ -26,13 +28,16 @@ STATUS = ".status.json"
 class ExportsDirectory(Place):
     """exports/ of a dataset."""
 
-    def __init__(self, ground: Ground, archives: ExportFile, statuses: ExportStatus) -> None:
+    def __init__(
+        self, ground: Ground, archives: ExportFile, statuses: ExportStatus, opened: ArchiveDirectory
+    ) -> None:
         self._ground = ground
         self._archives = archives
         self._statuses = statuses
+        self._opened = opened
 
     def lookup(self, node: int, name: str, asked: Asked) -> Entry:
-        """An archive or a status file."""
+        """An archive, a status file, or an archive opened."""
         dataset = node_pk(node)
         valid_s = self._listed(dataset, asked)
         for suffix in (STATUS, ARCHIVE):
@@ -42,6 +47,10 @@ class ExportsDirectory(Place):
                     return Entry(self._statuses.attr(row, valid_s), valid_s)
                 if row is not None and row.status == "completed":
                     return Entry(self._archives.attr(row), valid_s)
+        if self._ground.settings.opened != "off":
+            row = self._ground.reader.export_named(dataset, name)
+            if row is not None and row.status == "completed":
+                return Entry(self._opened.attr(row, node_id(row.pk, Kind.EXPORT_OPENED)), valid_s)
         return Entry(None, valid_s)
 
     def getattr(self, node: int, asked: Asked) -> Attr:
@@ -60,7 +69,7 @@ class ExportsDirectory(Place):
         return self._attr(row, self._ground.freshness.left_s(row.exports_listed_ns, node))
 
     def readdir(self, node: int, cookie: int, limit: int, asked: Asked) -> list[DirEntry]:
-        """Two entries for a completed export, one for any other, by the export's name."""
+        """Two or three entries for a completed export, one for any other, by the export's name."""
         dataset = node_pk(node)
         if cookie == 0:
             valid_s = self._listed(dataset, asked)
@@ -78,6 +87,10 @@ class ExportsDirectory(Place):
                 entries.append(_entry(row.file_name + ARCHIVE, self._archives.attr(row)))
             if (row.file_name, int(Kind.EXPORT_STATUS)) > after:
                 entries.append(_entry(row.file_name + STATUS, self._statuses.attr(row, valid_s)))
+            listed = row.status == "completed" and self._ground.settings.opened == "listed"
+            if listed and (row.file_name, int(Kind.EXPORT_OPENED)) > after:
+                top = self._opened.attr(row, node_id(row.pk, Kind.EXPORT_OPENED))
+                entries.append(_entry(row.file_name, top))
             if len(entries) >= limit:
                 break
         return entries[:limit]

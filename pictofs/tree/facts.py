@@ -64,6 +64,7 @@ class Statfs(msgspec.Struct, frozen=True, gc=False):
 class File(msgspec.Struct, frozen=True, gc=False):
     """What reading a file needs: its exact size, and its body where the tree itself holds it.
 
+    `node` is whose blocks hold it: the archive's for a file that lies in one, `offset_bytes` from its start.
     `current` is False for a version that no name leads to any more: it is served while its blocks are
     here, and never fetched.
     """
@@ -73,3 +74,4 @@ class File(msgspec.Struct, frozen=True, gc=False):
     block_bytes: int
     current: bool
     body: bytes | None = None
+    offset_bytes: int = 0

@@ -16,6 +16,7 @@ from pictofs.catalog import CatalogReader
 from pictofs.catalog.model import ROOT_NODE, BlockRow, Kind, node_id, node_kind
 from pictofs.config import Settings
 from pictofs.names import LIMIT_BYTES
+from pictofs.tree.archives import ArchiveDirectory, MemberFile
 from pictofs.tree.attributes import Attributes
 from pictofs.tree.control import Control, ControlFile
 from pictofs.tree.datasets import Children, DatasetDocument, DatasetFolder
@@ -179,7 +180,9 @@ class Tree:
         image_directory = ImagesDirectory(ground, images)
         annotation_directory = AnnotationsDirectory(ground, annotations)
         archives, statuses = ExportFile(ground), ExportStatus(ground)
-        exports = ExportsDirectory(ground, archives, statuses)
+        members = MemberFile(ground)
+        opened = ArchiveDirectory(ground, members)
+        exports = ExportsDirectory(ground, archives, statuses, opened)
         splits = ViewsDirectory(ground, Kind.SPLITS, "split")
         values = ViewsDirectory(ground, Kind.STATUSES, "status")
         image_links = Link(ground, Kind.IMAGE_LINK, "images")
@@ -214,6 +217,9 @@ class Tree:
             Kind.ANNOTATION: annotations,
             Kind.EXPORT: archives,
             Kind.EXPORT_STATUS: statuses,
+            Kind.EXPORT_OPENED: opened,
+            Kind.MEMBER: members,
+            Kind.MEMBER_DIRECTORY: opened,
             Kind.CONTROL: self._control,
         }
 

@@ -7,7 +7,14 @@ the storage generation (or ETag) of an image and a hash of an annotation's body.
 
 from __future__ import annotations
 
-from pictofs.catalog.model import AnnotationRow, DatasetRow, ExportRow, ImageRow, OrganizationRow
+from pictofs.catalog.model import (
+    AnnotationRow,
+    DatasetRow,
+    ExportRow,
+    ImageRow,
+    MemberRow,
+    OrganizationRow,
+)
 
 PREFIX = "user.pictofs."
 
@@ -61,6 +68,11 @@ def of_export(row: ExportRow, whole: bool) -> dict[str, str]:
         "status": row.status,
         "cached": int(whole),
     })
+
+
+def of_member(row: MemberRow, whole: bool | None) -> dict[str, str]:
+    """A member of an archive, or a directory of it; `whole` None where that takes too long to tell."""
+    return _known({"name": row.name, "cached": None if whole is None else int(whole)})
 
 
 def _known(values: dict[str, object]) -> dict[str, str]:

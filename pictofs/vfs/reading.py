@@ -45,15 +45,16 @@ class Reading:
         end = min(offset + size, file.size_bytes)
         if offset >= end or offset < 0:
             return Bytes()
-        block_bytes = file.block_bytes
-        first, last = offset // block_bytes, (end - 1) // block_bytes
+        block_bytes, within, blocks = file.block_bytes, file.offset_bytes, file.node
+        begin, until = within + offset, within + end
+        first, last = begin // block_bytes, (until - 1) // block_bytes
         pieces = []
         for block in range(first, last + 1):
-            fd = self._descriptors.held(node, block)
+            fd = self._descriptors.held(blocks, block)
             if fd is None:
                 fd = self._open(file, block, last, asked, pid)
-            start = max(offset, block * block_bytes)
-            stop = min(end, (block + 1) * block_bytes)
+            start = max(begin, block * block_bytes)
+            stop = min(until, (block + 1) * block_bytes)
             pieces.append(Piece(fd, start - block * block_bytes, stop - start))
         if node not in self._files:
             if len(self._files) >= FILES:
@@ -61,12 +62,12 @@ class Reading:
             self._files[node] = file
         self.bytes += end - offset
         ends = end == file.size_bytes
-        mark = (node, -1 if ends else last)
+        mark = (blocks, -1 if ends and not within else last)
         if self._hinted != mark:
             # One hint a block and one at the end, not one a request: for what comes next and what is evicted
             # last; whoever never comes to the end of a file reads headers.
             self._hinted = mark
-            self._hint(node, offset, size, pid, ends)
+            self._hint(blocks, begin, end - offset if within else size, pid, ends)
         return Bytes(b"", tuple(pieces))
 
     def ready(self, node: int) -> bool:
@@ -75,8 +76,8 @@ class Reading:
             file = self._tree.file(node)
         except (Need, OSError):
             return False
-        if file.body is not None or not self._tree.whole(node, file.size_bytes):
-            return False
+        if file.body is not None or file.node != node or not self._tree.whole(node, file.size_bytes):
+            return False    # what lies in an archive is never a file of the store
         for block in range(-(-file.size_bytes // file.block_bytes)):
             row = self._tree.block(node, block)
             if row is None or not self._descriptors.trusted(row):

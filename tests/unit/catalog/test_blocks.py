@@ -7,6 +7,7 @@ import pytest
 from pictofs.catalog.model import (
     EXPORT_BLOCK_BYTES,
     MEDIA_BLOCK_BYTES,
+    MEMBER_BLOCK_BYTES,
     ROOT_NODE,
     BlockRow,
     ExportFacts,
@@ -51,8 +52,8 @@ def test_a_node_is_whole_when_its_size_is_known_and_every_block_is_there(world: 
     member = node_id(5, Kind.MEMBER)
     world.catalog.put_block(block(member, 0))
     assert not world.catalog.whole(member), "its size is nobody's here"
-    assert world.catalog.whole(member, EXPORT_BLOCK_BYTES)
-    assert not world.catalog.whole(member, EXPORT_BLOCK_BYTES + 1)
+    assert world.catalog.whole(member, MEMBER_BLOCK_BYTES)
+    assert not world.catalog.whole(member, MEMBER_BLOCK_BYTES + 1)
 
 
 def test_sums_follow_what_is_put_replaced_and_dropped(world: World) -> None:

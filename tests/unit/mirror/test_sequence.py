@@ -1,0 +1,67 @@
+"""Reading an archive in order: how far ahead, on what proof."""
+
+from __future__ import annotations
+
+import itertools
+
+from pictofs.mirror.sequence import FIRST_WINDOW, LONGEST_WINDOW, Sequences
+
+COUNT = 10_000
+
+
+def test_a_first_read_and_scattered_ones_bring_nothing_ahead() -> None:
+    sequences = Sequences()
+    for block in (0, 500, 20, 7000, 6000, 2):
+        assert not sequences.seen(1, 1, block, block, COUNT)
+
+
+def test_the_window_begins_small_and_doubles_with_every_proof() -> None:
+    sequences = Sequences()
+    asked: list[range] = []
+    for block in range(2000):
+        ahead = sequences.seen(1, 1, block, block, COUNT)
+        if ahead:
+            asked.append(ahead)
+    assert asked[0] == range(2, 2 + FIRST_WINDOW)
+    assert all(left.stop == right.start for left, right in itertools.pairwise(asked)), "each once"
+    assert max(len(ahead) for ahead in asked) <= LONGEST_WINDOW
+    assert len(asked) < 2000 / (LONGEST_WINDOW / 2) + 12, "few requests for many blocks"
+
+
+def test_a_reader_never_catches_up_with_its_window() -> None:
+    sequences = Sequences()
+    here = 0
+    for block in range(5000):
+        ahead = sequences.seen(1, 1, block, block, COUNT)
+        here = max(here, ahead.stop)
+        assert block < 2 or here > block
+
+
+def test_a_step_aside_ends_the_window() -> None:
+    sequences = Sequences()
+    for block in range(100):
+        sequences.seen(1, 1, block, block, COUNT)
+    assert not sequences.seen(1, 1, 5000, 5000, COUNT)
+    assert sequences.seen(1, 1, 5001, 5001, COUNT) == range(5002, 5002 + FIRST_WINDOW)
+
+
+def test_nothing_behind_the_end_is_asked_for() -> None:
+    sequences = Sequences()
+    asked = [sequences.seen(1, 1, block, block, 10) for block in range(10)]
+    assert max((ahead.stop for ahead in asked if ahead), default=0) == 10
+
+
+def test_who_begins_at_the_end_gets_the_end_in_one_piece_and_little_of_the_archive() -> None:
+    sequences = Sequences()
+    ahead = sequences.seen(1, 1, 1999, 1999, 2000)
+    assert ahead.stop == 1999
+    assert 1 < len(ahead) + 1 <= 2000 / 200
+    assert not sequences.seen(2, 1, 9, 9, 10), "a small archive is no reason"
+
+
+def test_readers_do_not_disturb_each_other() -> None:
+    sequences = Sequences()
+    for block in range(50):
+        sequences.seen(1, 1, block, block, COUNT)
+        sequences.seen(1, 2, 9000 - block * 7, 9000 - block * 7, COUNT)
+    assert any(sequences.seen(1, 1, block, block, COUNT) for block in range(50, 150))
