@@ -10,10 +10,11 @@ from pictofs.catalog.read_blocks import BlockReads
 from pictofs.catalog.read_datasets import DatasetReads
 from pictofs.catalog.read_members import MemberReads
 from pictofs.catalog.read_order import OrderReads
+from pictofs.catalog.read_usage import UsageReads
 from pictofs.catalog.read_views import ViewReads
 
 
-class CatalogReader(DatasetReads, ViewReads, BlockReads, OrderReads, MemberReads):
+class CatalogReader(DatasetReads, ViewReads, BlockReads, OrderReads, MemberReads, UsageReads):
     """Every question to the catalog; each is one short read transaction of at most `limit` rows.
 
     For one thread at a time. Failures of SQLite are `CacheUnusable`; a pk that does not exist is None. When

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -22,13 +21,10 @@ from pictofs.catalog import Catalog, CatalogReader
 from pictofs.catalog.model import ROOT_NODE, Kind, node_id
 from pictofs.errors import UsageError
 from pictofs.mirror.access import Membership
-from pictofs.mirror.attach import Register
-from pictofs.mirror.fetch import Fetcher
 from pictofs.mirror.locate import organization, place
 from pictofs.mirror.looks import Looks
-from pictofs.mirror.policy import Limits
+from pictofs.mirror.report import Report
 from pictofs.mirror.singleflight import Progress
-from pictofs.mirror.troubles import Troubles
 from pictofs.mirror.warmer import Warmer
 from pictofs.mirror.writer import Writer
 
@@ -43,37 +39,25 @@ class Advise(Protocol):
 
 
 class Control:
-    """Answers commands. `carried` gives (requests, bytes) of all storage transfers so far."""
+    """Answers commands."""
 
     def __init__(
         self,
         reader: CatalogReader,
         catalog: Catalog,
         writer: Writer,
-        register: Register,
         looks: Looks,
-        fetcher: Fetcher,
-        limits: Limits,
-        cache_dir: str,
-        troubles: Troubles,
-        carried: Callable[[], tuple[int, int]],
+        report: Report,
         warmer: Warmer,
         advise: Advise,
-        ahead: Callable[[], dict[str, int]],
     ) -> None:
         self._reader = reader
         self._catalog = catalog
         self._writer = writer
-        self._register = register
         self._looks = looks
-        self._fetcher = fetcher
-        self._limits = limits
-        self._cache_dir = cache_dir
-        self._troubles = troubles
-        self._carried = carried
+        self._report = report
         self._warmer = warmer
         self._advise = advise
-        self._ahead = ahead
 
     async def answer(
         self, members: Sequence[Membership], verb: str, arguments: dict[str, Any], moved: Progress
@@ -81,7 +65,7 @@ class Control:
         """What to tell. UsageError for a verb or an argument that makes no sense; else as the work fails."""
         match verb:
             case "status":
-                return self._status(members)
+                return self._report.document(members)
             case "refresh":
                 return await self._refresh(members, _nodes(arguments), moved)
             case "pin":
@@ -106,39 +90,6 @@ class Control:
         if member is None:
             raise UsageError("what will be read is not served by a mount of this cache directory")
         return self._advise(member, nodes, more=more)
-
-    def _status(self, members: Sequence[Membership]) -> dict[str, Any]:
-        size_bytes, files = self._reader.block_totals()
-        ahead = self._ahead()
-        requests, received_bytes = self._carried()
-        budgets = [budget for member in members if (budget := member.access.client.budget)]
-        tightest = min(budgets, key=lambda budget: budget.remaining, default=None)
-        return {
-            "pids": {"fetching": os.getpid()},
-            "dialect": next((member.access.dialect for member in members if member.access.dialect), ""),
-            "online": all(member.access.standing.online for member in members),
-            "refused": any(member.access.standing.refused for member in members),
-            "requests": {"api": self._register.api_requests, "storage": requests},
-            "bytes_fetched": received_bytes,
-            "cache": {
-                "dir": self._cache_dir,
-                "bytes": size_bytes,
-                "limit": self._limits.cache_size_bytes,
-                "files": files,
-            },
-            "budget": {
-                "limit": tightest.limit if tightest else None,
-                "remaining": tightest.remaining if tightest else None,
-                "reset": tightest.reset_s if tightest else None,
-            },
-            "queue": {name: count + ahead.get(name, 0) for name, count in self._fetcher.counts().items()},
-            "datasets": [
-                {"name": count.file_name, "images": count.images, "cached": count.cached}
-                for member in members
-                for count in self._reader.image_counts(member.organization)
-            ],
-            "errors": self._troubles.recent(),
-        }
 
     async def _refresh(
         self, members: Sequence[Membership], nodes: Sequence[int], moved: Progress

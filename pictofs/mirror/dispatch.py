@@ -41,7 +41,8 @@ from pictofs.link.messages import (
 from pictofs.mirror.access import Access, Membership
 from pictofs.mirror.attach import Register
 from pictofs.mirror.control import Control
-from pictofs.mirror.fetch import Claim, Fetcher
+from pictofs.mirror.fetch import Fetcher
+from pictofs.mirror.flight import Claim
 from pictofs.mirror.locate import organization, place
 from pictofs.mirror.looks import Looks
 from pictofs.mirror.troubles import Troubles

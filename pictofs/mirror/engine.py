@@ -37,6 +37,7 @@ from pictofs.mirror.plan import Fetch
 from pictofs.mirror.policy import Limits, Policy
 from pictofs.mirror.prefetch import Prefetch
 from pictofs.mirror.readers import Readers
+from pictofs.mirror.report import Report
 from pictofs.mirror.room import Room
 from pictofs.mirror.sights import Sights
 from pictofs.mirror.singleflight import SingleFlight
@@ -44,6 +45,7 @@ from pictofs.mirror.streams import Streams
 from pictofs.mirror.transfer import Carrier, Courier
 from pictofs.mirror.troubles import Troubles
 from pictofs.mirror.upkeep import Upkeep
+from pictofs.mirror.usage import Usage
 from pictofs.mirror.warmer import Warmer
 from pictofs.mirror.writer import Block, Writer
 from pictofs.storage import Got, Transfers
@@ -121,6 +123,7 @@ class Engine:
         await self.prefetch.stop()
         await self.fetcher.stop()
         await self.looks.stop()
+        await self.usage.stop()
         await self.flights.stop()
         for access in self.register.accesses:
             await access.close()
@@ -214,20 +217,18 @@ class Engine:
         self.register = Register(
             reader, catalog, writer, self._limits, self._cache_dir, self._access
         )
+        self.usage = Usage(catalog.path, troubles)
         control = Control(
             reader,
             catalog,
             writer,
-            self.register,
             self.looks,
-            self.fetcher,
-            self._limits,
-            self._cache_dir,
-            troubles,
-            self._carried,
+            Report(
+                reader, self.register, self.fetcher, self._limits, self._cache_dir, troubles, self.usage,
+                self._carried, self.prefetch.counts, lambda: self.pace.jobs,
+            ),
             Warmer(reader, self.fetcher, self.prefetch, writer, self._room.release),
             self.prefetch.advise,
-            self.prefetch.counts,
         )
         self.dispatch: Dispatch = Dispatch(
             reader,

@@ -13,7 +13,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from pictofs.catalog import CatalogReader
@@ -22,6 +21,7 @@ from pictofs.errors import KeyRefused, PictofsError, TransferError, Unreachable,
 from pictofs.link.messages import Priority, Want
 from pictofs.mirror import availability
 from pictofs.mirror.access import Membership
+from pictofs.mirror.flight import Claim, Ended, Flight, Queue, Underway, underway
 from pictofs.mirror.plan import API_JOBS, INFLATE_JOBS, Fetch, Lane, blocks, lane, length, plan, spare
 from pictofs.mirror.transfer import Progress
 
@@ -29,9 +29,6 @@ _log = logging.getLogger(__name__)
 _JOBS = {Lane.API: API_JOBS, Lane.INFLATE: INFLATE_JOBS}
 # More blocks than this in one Want are a mistake: 64 GiB of media.
 WANT_LIMIT_BLOCKS = 8192
-
-Ended = Callable[[PictofsError | None], None]
-
 
 def _permitted() -> None:
     """Nothing is in the way."""
@@ -44,41 +41,6 @@ class Source(Protocol):
         self, member: Membership, fetch: Fetch, progress: Progress, nearly: Callable[[], None]
     ) -> None:
         """Makes the block present in store and catalog; `nearly` once its bytes are here. PictofsError."""
-
-
-@dataclass(eq=False, slots=True)
-class Claim:
-    """One Want that waits: what is still missing, and whom to tell."""
-
-    member: Membership
-    missing: set[Fetch]
-    priority: Priority
-    ended: Ended
-    moved: Callable[[], None]
-
-
-@dataclass(eq=False, slots=True)
-class _Flight:
-    """One block on its way."""
-
-    fetch: Fetch
-    lost: bool                       # what is on disk is to be verified first
-    priority: Priority
-    claims: set[Claim] = field(default_factory=set)
-    task: asyncio.Task[None] | None = None
-    nearly: bool = False
-    carried: bool = False            # by a convoy, which says how it ends; no task of ours
-    arrived: bool = False            # its transfer has ended, its writing has not: it takes no slot
-
-
-class _Queue:
-    """The flights of one lane of one organization: waiting by priority, and how many run."""
-
-    def __init__(self, jobs: int) -> None:
-        self.jobs = jobs
-        self.waiting: dict[Priority, dict[Fetch, None]] = {priority: {} for priority in Priority}
-        self.running: Counter[Priority] = Counter()
-        self.moved = False  # since the last breath
 
 
 class Fetcher:
@@ -102,8 +64,8 @@ class Fetcher:
         self._recheck = recheck
         self._jobs = jobs
         self._permit = permit
-        self._flights: dict[Fetch, _Flight] = {}
-        self._queues: dict[tuple[int, Lane], _Queue] = {}
+        self._flights: dict[Fetch, Flight] = {}
+        self._queues: dict[tuple[int, Lane], Queue] = {}
 
     def want(
         self, member: Membership, want: Want, ended: Ended, moved: Callable[[], None]
@@ -121,7 +83,7 @@ class Fetcher:
             ended(None)
             return None
         priority = Priority(want.priority)
-        claim = Claim(member, set(missing), priority, ended, moved)
+        claim = Claim(member, set(missing), priority, ended, moved, want.pid)
         for fetch in missing:
             self._board(claim, fetch, want.lost)
         for chosen in {self._queue_of(member, fetch): None for fetch in missing}:
@@ -173,7 +135,7 @@ class Fetcher:
         """
         if fetch in self._flights:
             return False
-        self._flights[fetch] = _Flight(fetch, False, priority, carried=True)
+        self._flights[fetch] = Flight(fetch, False, priority, carried=True)
         self._queue_of(member, fetch).running[priority] += 1
         return True
 
@@ -238,6 +200,10 @@ class Fetcher:
         counts: Counter[Priority] = Counter(flight.priority for flight in self._flights.values())
         return {priority.name.lower(): counts[priority] for priority in Priority}
 
+    def underway(self, limit: int) -> list[Underway]:
+        """At most `limit` flights, the urgent and then the old first."""
+        return underway(self._flights.values(), limit)
+
     async def stop(self) -> None:
         """Cancels every flight and waits for the end; claims are told nothing."""
         tasks = [flight.task for flight in self._flights.values() if flight.task]
@@ -262,7 +228,7 @@ class Fetcher:
     def _board(self, claim: Claim, fetch: Fetch, lost: bool) -> None:
         flight = self._flights.get(fetch)
         if flight is None:
-            flight = self._flights[fetch] = _Flight(fetch, lost, claim.priority)
+            flight = self._flights[fetch] = Flight(fetch, lost, claim.priority)
             self._queue_of(claim.member, fetch).waiting[claim.priority][fetch] = None
         elif claim.priority < flight.priority:
             queue = self._queue_of(claim.member, fetch)
@@ -275,16 +241,16 @@ class Fetcher:
             flight.priority = claim.priority
         flight.claims.add(claim)
 
-    def _queue_of(self, member: Membership, fetch: Fetch) -> _Queue:
+    def _queue_of(self, member: Membership, fetch: Fetch) -> Queue:
         return self._queue(member.organization, lane(fetch.node))
 
-    def _queue(self, organization: int, which: Lane) -> _Queue:
+    def _queue(self, organization: int, which: Lane) -> Queue:
         key = (organization, which)
         if key not in self._queues:
-            self._queues[key] = _Queue(_JOBS.get(which, self._jobs))
+            self._queues[key] = Queue(_JOBS.get(which, self._jobs))
         return self._queues[key]
 
-    def _start(self, queue: _Queue) -> None:
+    def _start(self, queue: Queue) -> None:
         for fetch in plan(queue.waiting, queue.running, queue.jobs):
             flight = self._flights[fetch]
             del queue.waiting[flight.priority][fetch]
@@ -295,7 +261,7 @@ class Fetcher:
                 lambda task, flight=flight, member=member: self._landed(queue, member, flight, task)  # type: ignore[misc]
             )
 
-    async def _fly(self, queue: _Queue, member: Membership, flight: _Flight) -> None:
+    async def _fly(self, queue: Queue, member: Membership, flight: Flight) -> None:
         if flight.lost and await self._recheck(flight.fetch):
             return
         standing = member.access.standing
@@ -311,6 +277,7 @@ class Fetcher:
         def progressed(size_bytes: int) -> None:
             whole_bytes = self._reader.size_bytes(flight.fetch.node)
             expected = length(kind, whole_bytes, flight.fetch.block) if whole_bytes else block_bytes(kind)
+            flight.size_bytes = size_bytes
             flight.nearly = flight.nearly or 2 * size_bytes >= expected
             queue.moved = True
             for claim in tuple(flight.claims):
@@ -321,7 +288,7 @@ class Fetcher:
 
         await self._sources[kind].bring(member, flight.fetch, progressed, nearly)
 
-    def _landed(self, queue: _Queue, member: Membership, flight: _Flight, task: asyncio.Task[None]) -> None:
+    def _landed(self, queue: Queue, member: Membership, flight: Flight, task: asyncio.Task[None]) -> None:
         queue.running[flight.priority] -= 1
         queue.moved = True
         if self._flights.get(flight.fetch) is not flight:
@@ -340,7 +307,7 @@ class Fetcher:
             self._board(claim, flight.fetch, False)
         self._start(queue)
 
-    def _others(self, member: Membership, flight: _Flight, error: PictofsError | None) -> set[Claim]:
+    def _others(self, member: Membership, flight: Flight, error: PictofsError | None) -> set[Claim]:
         """The claims that a failure does not concern: those with another key, or that may ask the network.
 
         A flight that was cancelled has claims only if they came in that very moment: they begin anew.
@@ -356,7 +323,7 @@ class Fetcher:
             }
         return set()
 
-    def _drop_waiting(self, member: Membership, flight: _Flight) -> None:
+    def _drop_waiting(self, member: Membership, flight: Flight) -> None:
         self._queue_of(member, flight.fetch).waiting[flight.priority].pop(flight.fetch, None)
         del self._flights[flight.fetch]
 

@@ -367,8 +367,9 @@ class Prefetch:
 
     def counts(self) -> dict[str, int]:
         """What waits to be sent, by priority, beside what the fetcher has under way."""
+        announced = self._advice[1].left if self._advice is not None else 0
         return {
-            "look_ahead": len(self._ahead) + len(self._bodies),
+            "look_ahead": len(self._ahead) + len(self._bodies) + announced,
             "fill": sum(len(f.left) + max(0, len(f.order) - f.at) for f in self._fillings.values()),
         }
 

@@ -11,7 +11,8 @@ from pictofs.catalog.model import Kind, block_bytes, node_kind, node_pk
 from pictofs.errors import PictofsError, UsageError
 from pictofs.link.messages import Priority, Want
 from pictofs.mirror.access import Membership
-from pictofs.mirror.fetch import Claim, Fetcher
+from pictofs.mirror.fetch import Fetcher
+from pictofs.mirror.flight import Claim
 from pictofs.mirror.locate import organization
 from pictofs.mirror.prefetch import Prefetch
 from pictofs.mirror.singleflight import Progress

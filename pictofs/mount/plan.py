@@ -11,7 +11,7 @@ from pictofs import __version__
 from pictofs.config import Settings
 from pictofs.drivers import mountinfo
 from pictofs.errors import UsageError
-from pictofs.mount import configuration, keys, logs, mountpoint, options, overlay, places
+from pictofs.mount import configuration, keys, logs, mountpoint, options, overlay, places, scraped
 from pictofs.mount.configuration import Configured
 
 
@@ -41,7 +41,7 @@ class Plan:
 
 
 # Values that this version does not act on yet: refused, since silence would be a promise.
-_NOT_YET = {"metrics": None, "annotation_size": "exact", "bulk": "auto off"}
+_NOT_YET = {"annotation_size": "exact", "bulk": "auto off"}
 
 
 def _refuse_what_is_not_made(settings: Settings) -> None:
@@ -60,6 +60,8 @@ def prepare(configured: Configured, folder: str, environ: Mapping[str, str], *, 
     settings = configured.settings
     _refuse_what_is_not_made(settings)
     where = mountpoint.check(folder)
+    if settings.metrics is not None:
+        scraped.check(settings.metrics)
     api_keys = tuple(keys.read(profile, environ) for profile in settings.profiles)
     places.check_cache_dir(Path(settings.cache_dir), where)
     if settings.overlay is not None:

@@ -35,14 +35,15 @@ def one_mount(path: str, environ: Mapping[str, str]) -> dict[str, Any]:
 def document(known: record.Record) -> dict[str, Any]:
     """What the mount says of itself; of one that does not answer, what its record says and that it is silent.
     """
-    told = _read(os.path.join(known.mountpoint, ".pictofs", "status.json")) or _silent(known)
-    told["pids"] = {"supervisor": known.supervisor, "serving": known.serving, "fetching": known.fetching}
-    told["restarts"] = known.restarts
-    return told
+    told_now = told(known.mountpoint) or _silent(known)
+    told_now["pids"] = {"supervisor": known.supervisor, "serving": known.serving, "fetching": known.fetching}
+    told_now["restarts"] = known.restarts
+    return told_now
 
 
-def _read(path: str) -> dict[str, Any] | None:
-    """The JSON in a file of a mount, given up after ANSWER_LIMIT_S: a mount may hang, a command must not."""
+def told(mountpoint: str) -> dict[str, Any] | None:
+    """What the mount says, given up after ANSWER_LIMIT_S: a mount may hang, who asks must not."""
+    path = os.path.join(mountpoint, ".pictofs", "status.json")
     found: list[dict[str, Any]] = []
 
     def read() -> None:
@@ -75,6 +76,9 @@ def _silent(known: record.Record) -> dict[str, Any]:
         "cache": {"dir": known.cache_dir, "bytes": 0, "limit": 0, "files": 0},
         "budget": {"limit": None, "remaining": None, "reset": None},
         "queue": {"demand": 0, "look_ahead": 0, "fill": 0},
+        "transfers": 0,
+        "flights": [],
+        "links": {"urls": 0, "capacity": 0, "expires": None},
         "datasets": [],
         "errors": [{"time": "", "what": "the mount does not answer; see " + (known.log or "its stderr")}],
     }

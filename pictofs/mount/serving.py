@@ -27,6 +27,7 @@ from pictofs.mount import assembly, logs, mountpoint, record
 from pictofs.mount.channel import Channel
 from pictofs.mount.descriptor import KernelMount
 from pictofs.mount.plan import Plan
+from pictofs.mount.scraping import Scraping
 from pictofs.vfs import Vfs
 
 _log = logging.getLogger(__name__)
@@ -104,7 +105,16 @@ def run(
         listener.start()
         if client is None:
             channel.send("link_lost")
-        driver.serve(plan.beneath, lambda: channel.send("ready", io=facts.io))
+        scraping = Scraping(plan)
+
+        def ready() -> None:
+            channel.send("ready", io=facts.io)
+            scraping.start()
+
+        try:
+            driver.serve(plan.beneath, ready)
+        finally:
+            scraping.stop()
     except PictofsError as error:
         channel.send("failed", error=str(error), exit_code=error.exit_code)
         return 1

@@ -34,6 +34,7 @@ class Reading:
         self.hits = 0
         self.misses = 0
         self.bytes = 0
+        self.files = 0      # whose end was read
 
     def read(self, node: int, offset: int, size: int, pid: int, asked: Asked) -> Bytes:
         """The bytes; raises Need(Want) for blocks that are not here, ESTALE where they will never be."""
@@ -67,6 +68,7 @@ class Reading:
             # One hint a block and one at the end, not one a request: for what comes next and what is evicted
             # last; whoever never comes to the end of a file reads headers.
             self._hinted = mark
+            self.files += ends
             self._hint(blocks, begin, end - offset if within else size, pid, ends)
         return Bytes(b"", tuple(pieces))
 

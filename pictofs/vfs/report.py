@@ -1,19 +1,15 @@
-"""The texts of `.pictofs`: status.json, metrics, access.log.
-
-`metrics` goes through prometheus_client's text exposition, which knows the format's escapes and suffixes; the
-numbers themselves are plain integers of ours, since one of its counters costs 1 µs and a lock for each
-increment. It is imported when the file is first read.
-"""
+"""The texts of `.pictofs`: status.json, metrics (the same in Prometheus' words), access.log."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from pictofs.tree import ControlFile, Tree
 from pictofs.vfs.counters import Counters
+from pictofs.vfs.metrics import metrics
 from pictofs.vfs.reading import Reading
 from pictofs.vfs.waiting import Waits
 
@@ -28,6 +24,9 @@ _FROM_FETCHING: dict[str, Any] = {
     "cache": {"dir": "", "bytes": 0, "limit": 0, "files": 0},
     "budget": {"limit": None, "remaining": None, "reset": None},
     "queue": {"demand": 0, "look_ahead": 0, "fill": 0},
+    "transfers": 0,
+    "flights": [],
+    "links": {"urls": 0, "capacity": 0, "expires": None},
     "errors": [],
 }
 
@@ -48,7 +47,7 @@ class Report:
         """For `Tree.offer_control`; the order is that of their node ids."""
         return [
             ControlFile("status.json", "status", lambda answer: _json(self.status(answer))),
-            ControlFile("metrics", "status", self.metrics),
+            ControlFile("metrics", "status", lambda answer: metrics(self.status(answer))),
             ControlFile("access.log", "", lambda answer: self.access_log(), kept_s=0.5),
         ]
 
@@ -67,60 +66,38 @@ class Report:
             "pids": pids,
             "restarts": facts.get("restarts", 0),
             **{name: answer.get(name, silent) for name, silent in _FROM_FETCHING.items()},
-            "datasets": [
-                {"name": name, "images": images, "cached": cached}
-                for name, images, cached in self._tree.image_counts()
-            ],
+            "datasets": self._datasets(answer.get("datasets", [])),
+            **self._served(),
         }
 
-    def metrics(self, answer: dict[str, Any]) -> bytes:
-        """Prometheus text."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-        from prometheus_client.exposition import generate_latest
-
-        status = self.status(answer)
-        counters = self._counters
-
-        def counted(name: str, text: str, values: dict[str, float], label: str = "") -> Metric:
-            family = CounterMetricFamily(f"pictofs_{name}", text, labels=[label] if label else [])
-            for key, value in values.items():
-                family.add_metric([key] if label else [], value)
-            return family
-
-        def gauge(name: str, text: str, values: dict[str, float], label: str = "") -> Metric:
-            family = GaugeMetricFamily(f"pictofs_{name}", text, labels=[label] if label else [])
-            for key, value in values.items():
-                family.add_metric([key] if label else [], value)
-            return family
-
-        class Collected:
-            def collect(self) -> Iterable[Metric]:
-                return families
-
-        families = [
-            counted("operations", "File system operations", dict(counters.operations), "operation"),
-            counted("failures", "Operations that ended in an errno", dict(counters.failures), "errno"),
-            counted("waits", "Operations that had to wait", dict(counters.waited), "operation"),
-            counted("wait_seconds", "Time that operations waited", {"": counters.waited_s}),
-            counted("timeouts", "Waits that ended without progress", {"": self._waits.timed_out}),
-            counted("link_requests", "Requests to the fetching process", {"": self._waits.sent}),
-            counted("link_shared", "Waits that joined a request under way", {"": self._waits.shared}),
-            counted("block_opens", "Blocks opened from the store", {"": self._reading.hits}),
-            counted("block_misses", "Blocks that had to be fetched", {"": self._reading.misses}),
-            counted("read_bytes", "Bytes that readers asked for and got", {"": self._reading.bytes}),
-            counted("fetched_bytes", "Bytes fetched from the storage host", {"": status["bytes_fetched"]}),
-            counted("requests", "Requests to the service, by host", status["requests"], "host"),
-            counted("restarts", "Processes that were replaced", {"": status["restarts"]}),
-            gauge("online", "1 while the service answers", {"": int(bool(status["online"]))}),
-            gauge("waiting", "Operations that wait now", {"": len(self._waits)}),
-            gauge("queue", "Fetches queued, by priority", status["queue"], "priority"),
-            gauge("cache_bytes", "Bytes in the store", {"": status["cache"].get("bytes", 0)}),
-            gauge("cache_limit_bytes", "Limit of the store", {"": status["cache"].get("limit") or 0}),
+    def _datasets(self, told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """As they stand in our catalog; the fetching process knows how many bytes each has in the store."""
+        sizes_bytes = {row["name"]: row.get("bytes") for row in told}
+        return [
+            {"name": name, "images": images, "cached": cached, "bytes": sizes_bytes.get(name)}
+            for name, images, cached in self._tree.image_counts()
         ]
-        if status["budget"].get("remaining") is not None:
-            remaining = status["budget"]["remaining"]
-            families.append(gauge("budget_remaining", "API requests left in the hour", {"": remaining}))
-        return bytes(generate_latest(Collected()))
+
+    def _served(self) -> dict[str, Any]:
+        """What this process counts."""
+        counters, reading, waits = self._counters, self._reading, self._waits
+        waited = counters.waited["read"]
+        return {
+            # what the kernel answers by itself nobody sees
+            "hits": {"kernel": None, "disk": counters.operations["read"] - waited, "network": waited},
+            "read": {"bytes": reading.bytes, "files": reading.files},
+            "operations": dict(counters.operations),
+            "failures": dict(counters.failures),
+            "waits": {
+                "now": len(waits),
+                "operations": dict(counters.waited),
+                "seconds": round(counters.waited_s, 3),
+                "timed_out": waits.timed_out,
+                "requests": waits.sent,
+                "shared": waits.shared,
+            },
+            "blocks": {"opened": reading.hits, "missed": reading.misses},
+        }
 
     def access_log(self) -> bytes:
         """The recent operations, a line each; the first look starts the recording."""

@@ -156,7 +156,7 @@ class Mount:
 
     def send_want(self, node: int, first: int = 0, last: int = 0, *, lost: bool = False) -> int:
         number = self.link.next_id()
-        self.link.send(Want(number, node, first, last, lost=lost))
+        self.link.send(Want(number, node, first, last, lost=lost, pid=os.getpid()))
         return number
 
     def cancel(self, number: int) -> None:

@@ -652,7 +652,12 @@ def test_status_tells_what_interfaces_promise_and_no_secret(emulator: Running, t
         assert status["cache"]["limit"] > 0
         assert 0 < status["budget"]["remaining"] < status["budget"]["limit"] == 100_000
         assert status["queue"] == {"demand": 0, "look_ahead": 0, "fill": 0}
-        assert status["datasets"] == [{"name": DATASET, "images": IMAGES, "cached": 1}]
+        assert status["datasets"] == [{"name": DATASET, "images": IMAGES, "cached": 1, "bytes": None}]
+        mount.until(lambda: mount.ask("status")["datasets"][0]["bytes"] == rows[0].size_bytes)
+        assert status["flights"] == []
+        assert status["links"]["urls"] >= IMAGES
+        assert 0 < status["links"]["expires"] < 24 * 3600
+        assert status["transfers"] > 0
         assert status["errors"][-1]["what"]
         assert status["pids"]["fetching"] == mount.attached.pid
         text = json.dumps(status) + (tmp_path / "fetch.log").read_text()
@@ -711,6 +716,13 @@ def test_a_want_that_is_cancelled_or_whose_mount_died_is_given_up(
         other = Mount(tmp_path, emulator.base_url, emulator.api_key, timeout_s=30.0)
         other.send_want(image_node(rows[1]))
         mount.until(lambda: mount.ask("status")["queue"]["demand"] == 2)
+        status = mount.ask("status")
+        assert {flight["path"] for flight in status["flights"]} == {
+            f"{DATASET}/images/{path_of(mount, row)}" for row in rows[:2]
+        }
+        for flight in status["flights"]:
+            assert (flight["priority"], flight["doing"]) == ("demand", "fetching")
+            assert flight["pids"] == [os.getpid()]
         mount.cancel(number)
         other.close()
         mount.until(lambda: mount.ask("status")["queue"]["demand"] == 0)

@@ -6,6 +6,7 @@ import errno
 import json
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -130,6 +131,7 @@ def test_status_json_is_the_documented_object(bench: Bench) -> None:
         "queue": {"demand": 1, "look_ahead": 2, "fill": 3},
         "cache": {"dir": "/c", "bytes": 5, "limit": 6, "files": 7}, "errors": [{"time": "t", "what": "w"}],
         "budget": {"limit": 5000, "remaining": 4990, "reset": 100},
+        "datasets": [{"name": "Cars", "images": 8, "cached": 1, "bytes": 77}],
     }
     told = json.loads(bench.body(bench.attr(".pictofs/status.json").node))
     assert told == {
@@ -140,9 +142,24 @@ def test_status_json_is_the_documented_object(bench: Bench) -> None:
         "cache": {"dir": "/c", "bytes": 5, "limit": 6, "files": 7},
         "budget": {"limit": 5000, "remaining": 4990, "reset": 100},
         "queue": {"demand": 1, "look_ahead": 2, "fill": 3},
-        "datasets": [{"name": "Cars", "images": 8, "cached": 1}],
+        "transfers": 0, "flights": [], "links": {"urls": 0, "capacity": 0, "expires": None},
+        "datasets": [{"name": "Cars", "images": 8, "cached": 1, "bytes": 77}],
         "errors": [{"time": "t", "what": "w"}],
+        "hits": {"kernel": None, "disk": 0, "network": 1}, "read": {"bytes": 3, "files": 1},
+        "failures": {}, "blocks": {"opened": 1, "missed": 1},
+        "operations": told["operations"], "waits": told["waits"],
     }
+    documented = (Path(__file__).parents[3] / "docs" / "commands.md").read_text(encoding="utf-8")
+    rows = documented.split("## The files of `.pictofs`")[1].split("\n## ")[0].splitlines()
+    for key, value in told.items():
+        (row,) = (line for line in rows if line.startswith("| ") and f"`{key}`" in line.split("|")[1])
+        if isinstance(value, dict) and key not in ("operations", "failures"):
+            assert all(f"`{name}`" in row for name in value), (key, row)
+        for each in value if isinstance(value, list) else ():
+            assert all(f"`{name}`" in row for name in each), (key, row)
+    assert told["operations"]["read"] == 1
+    assert told["waits"]["operations"]["read"] == 1
+    assert set(told["waits"]) == {"now", "operations", "seconds", "timed_out", "requests", "shared"}
 
 
 def test_metrics_are_prometheus_text_and_count_what_happened(bench: Bench) -> None:
@@ -160,6 +177,8 @@ def test_metrics_are_prometheus_text_and_count_what_happened(bench: Bench) -> No
     assert found["pictofs_read_bytes_total",] == 3
     assert found["pictofs_block_misses_total",] == 1
     assert found["pictofs_budget_remaining",] == 4990
+    assert found["pictofs_reads_total", "network"] == 1
+    assert found["pictofs_dataset_cached", "Cars"] == 1
 
 
 def test_the_access_log_records_only_while_somebody_looks(bench: Bench) -> None:
