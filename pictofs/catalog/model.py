@@ -240,9 +240,8 @@ class OpenedRow:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class BlockRow:
-    """A block that is whole in the store."""
+class BlockRow(NamedTuple):
+    """A block that is whole in the store. A tuple, since every first read of a file makes one."""
 
     node: int
     block: int
@@ -250,6 +249,23 @@ class BlockRow:
     size_bytes: int
     crc32c: int
     boot: int                 # index of the boot in which it was written or last verified
+
+
+class FoundImage(NamedTuple):
+    """The part of an `ImageRow` that a lookup and the read behind it take, as it is in the database.
+
+    `stored`, `stored_bytes`, `crc32c` and `boot` are of its first block, None where that is not here.
+    """
+
+    pk: int
+    ino: int
+    file_name: str
+    size_bytes: int | None
+    created_ns: int
+    stored: bytes | str | None
+    stored_bytes: int
+    crc32c: int
+    boot: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pictofs.catalog.columns import unpack_path
 from pictofs.catalog.connected import Connected
-from pictofs.catalog.model import BlockRow, Kind, block_bytes, node_kind, node_pk
+from pictofs.catalog.model import BlockRow, FoundImage, Kind, block_bytes, node_kind, node_pk
 
 _BLOCK = "SELECT node, block, path, size, crc32c, boot FROM block"
 
@@ -65,6 +65,15 @@ class BlockReads(Connected):
         """The index that the writer gave to this boot; None before it wrote anything in it."""
         row = self._row("SELECT pk FROM boot WHERE boot_id = ?", (boot_id,))
         return row[0] if row else None
+
+
+def first_block(found: FoundImage) -> BlockRow | None:
+    """The first block of an image that was found, if it is here."""
+    if found.stored is None:
+        return None
+    node = found.pk << 8 | Kind.IMAGE
+    path = unpack_path(node, 0, found.stored)
+    return BlockRow(node, 0, path, found.stored_bytes, found.crc32c, found.boot)
 
 
 def _block(row: tuple[int, int, bytes | str, int, int, int]) -> BlockRow:

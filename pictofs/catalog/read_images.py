@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from pictofs import names
-from pictofs.catalog.columns import pack_id, unpack_digest, unpack_id, unpack_number, unpack_tags
+from pictofs.catalog.columns import (
+    pack_id,
+    unpack_digest,
+    unpack_id,
+    unpack_number,
+    unpack_tags,
+)
 from pictofs.catalog.connected import Connected, Row
-from pictofs.catalog.model import AnnotationRow, ImageRow, ListedImage
+from pictofs.catalog.model import AnnotationRow, FoundImage, ImageRow, Kind, ListedImage
 
 IMAGE = (
     "SELECT i.pk, ifnull(i.ino, i.pk), i.dataset, ifnull(i.directory, 0), i.file_name, i.annotation_name, "
@@ -24,6 +30,15 @@ _LISTED = (
     "ifnull((SELECT t.size FROM truth t WHERE t.image = pk), size), created_ns "
     "FROM image WHERE directory = ? AND file_name > ? ORDER BY file_name LIMIT ?"
 )
+_FOUND = (
+    "SELECT i.pk, ifnull(i.ino, i.pk), i.file_name, "
+    "ifnull((SELECT t.size FROM truth t WHERE t.image = i.pk), i.size), i.created_ns, "
+    "b.path, b.size, b.crc32c, b.boot "
+    f"FROM image i LEFT JOIN block b ON b.node = (i.pk << 8 | {int(Kind.IMAGE)}) AND b.block = 0 "
+    "WHERE i.directory = ? AND i.file_name "
+)
+_FOUND_PAGE = f"{_FOUND} > ? ORDER BY i.file_name LIMIT ?"
+_FOUND_NAMED = f"{_FOUND} = ?"
 _BY_ANNOTATION = f"{IMAGE} WHERE i.directory = ? AND i.annotation_name = ?"
 _ANNOTATION_PAGE = (
     f"{IMAGE} WHERE i.directory = ? AND i.annotation_name > ? ORDER BY i.annotation_name LIMIT ?"
@@ -51,6 +66,15 @@ class ImageReads(Connected):
         """The current image of that name."""
         row = self._row(_BY_NAME, (directory, file_name))
         return self._image(row) if row else None
+
+    def found_image(self, directory: int, file_name: str) -> FoundImage | None:
+        """The current image of that name, and what is here of it."""
+        row = self._row(_FOUND_NAMED, (directory, file_name))
+        return FoundImage._make(row) if row else None
+
+    def found_images(self, directory: int, after_name: str, limit: int) -> list[FoundImage]:
+        """The same of at most `limit` images of a directory behind the name `after_name`, by file name."""
+        return list(map(FoundImage._make, self._rows(_FOUND_PAGE, (directory, after_name, limit))))
 
     def images(self, directory: int, after_name: str = "", limit: int = 1000) -> list[ImageRow]:
         """At most `limit` images of a directory behind the name `after_name`, by file name."""

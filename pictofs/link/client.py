@@ -12,6 +12,7 @@ import os
 import select
 import socket
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from pictofs.link.frames import Frames, LinkLost, pack
@@ -79,7 +80,13 @@ class Client:
 
     def send(self, message: Request) -> None:
         """Sends what the socket takes and keeps the rest; LinkLost when the other end is gone."""
-        frame = pack(message)
+        self._put(pack(message))
+
+    def send_all(self, messages: Iterable[Request]) -> None:
+        """The same with several, by one system call."""
+        self._put(b"".join(map(pack, messages)))
+
+    def _put(self, frame: bytes) -> None:
         if self._unsent:
             self._unsent += frame
             self.flush()

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from cachetools import LRUCache
 
 from pictofs.catalog import CatalogReader
-from pictofs.catalog.model import DatasetRow, DirectoryRow, Kind, node_id
+from pictofs.catalog.model import BlockRow, DatasetRow, DirectoryRow, FoundImage, Kind, node_id
 from pictofs.config import Settings
 from pictofs.tree.attributes import Attributes
 from pictofs.tree.freshness import Freshness
+from pictofs.tree.known import KnownImages
 from pictofs.tree.need import Asked
 from pictofs.tree.place import refuse
 
@@ -35,19 +36,22 @@ class Ground:
         self.freshness = freshness
         self._of_directory: dict[int, tuple[int, str]] = {}
         self._listed: dict[int, float] = {}     # dataset → until when (monotonic) its listing is fresh
+        self._images: dict[int, int] = {}       # dataset → about how many there are
+        self.known = KnownImages()
         self._shown: LRUCache[int, bytes] = LRUCache(DOCUMENTS)
 
     def changed(self) -> None:
         """Something in the catalog is known to be another: believe nothing that was concluded from it."""
         self._listed.clear()
+        self.known.forget()
 
     def replace_reader(self, reader: CatalogReader) -> None:
         """The catalog was begun anew: nothing that was read before holds."""
         self.reader.close()
         self.reader = reader
         self._of_directory.clear()
-        self._listed.clear()
         self._shown.clear()
+        self.changed()
 
     # datasets
 
@@ -76,6 +80,7 @@ class Ground:
             if left_s > 0.0:
                 return left_s
         row = self.dataset(pk)
+        self._images[pk] = row.image_count
         look = listing_look(row)
         if row.listed_ns:
             seen_ns = self._seen_ns(row)
@@ -108,6 +113,21 @@ class Ground:
         if self.freshness.age_s(row.listed_ns) > LISTING_AGES * self.freshness.ttl_s:
             return 0
         return row.checked_ns
+
+    # images
+
+    def image_named(self, directory: int, name: str) -> FoundImage | None:
+        """The current image of that name in a directory, and whether it is here."""
+        images = self._images.get(self.dataset_of(directory), 1 << 62)
+        return self.known.named(self.reader, directory, name, images)
+
+    def block(self, node: int, block: int) -> BlockRow | None:
+        """That block, if it is whole in the store, or was when its file was looked up."""
+        if not block:
+            row = self.known.block(node)
+            if row is not None:
+                return row
+        return self.reader.block(node, block)
 
     # directories
 

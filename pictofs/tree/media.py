@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from typing import Any
 
 from pictofs.catalog.model import (
     MEDIA_BLOCK_BYTES,
     AnnotationRow,
     DirectoryRow,
+    FoundImage,
     ImageRow,
     Kind,
     ListedImage,
@@ -34,8 +36,8 @@ from pictofs.tree.xattrs import of_annotation, of_image
 
 # An annotation's body is asked for again after this many ttl where nothing says that it changed.
 ANNOTATION_AGES = 10
-SIZES = 1 << 15
 
+_IMAGE = int(Kind.IMAGE)
 
 class MediaDirectory(Place):
     """A directory of a dataset, under one of its two faces."""
@@ -53,7 +55,7 @@ class MediaDirectory(Place):
         dataset = ground.dataset_of(directory)
         selection = self.selection(dataset)
         image = self._image_named(directory, name)
-        if image is not None and selection.holds(image):
+        if image is not None and (isinstance(image, FoundImage) or selection.holds(image)):
             valid_s = ground.listing(dataset, asked, found=True)
             return self._file_entry(image, valid_s, asked)
         folder = selection.folder(directory, name)
@@ -155,10 +157,10 @@ class MediaDirectory(Place):
             refuse(errno.ESTALE)
         return None, image.file_name
 
-    def _image_named(self, directory: int, name: str) -> ImageRow | None:
+    def _image_named(self, directory: int, name: str) -> ImageRow | FoundImage | None:
         raise NotImplementedError
 
-    def _file_entry(self, image: ImageRow, valid_s: float, asked: Asked) -> Entry:
+    def _file_entry(self, image: Any, valid_s: float, asked: Asked) -> Entry:
         raise NotImplementedError
 
     def _dir_entries(self, images: Sequence[ImageRow | ListedImage]) -> list[DirEntry]:
@@ -174,11 +176,13 @@ class ImagesDirectory(MediaDirectory):
         super().__init__(ground)
         self._files = files
 
-    def _image_named(self, directory: int, name: str) -> ImageRow | None:
+    def _image_named(self, directory: int, name: str) -> ImageRow | FoundImage | None:
+        if self._ground.settings.status_filter is None:
+            return self._ground.image_named(directory, name)
         return self._ground.reader.image_named(directory, name)
 
-    def _file_entry(self, image: ImageRow, valid_s: float, asked: Asked) -> Entry:
-        return Entry(self._files.found(image), valid_s)
+    def _file_entry(self, image: ImageRow | FoundImage, valid_s: float, asked: Asked) -> Entry:
+        return Entry(self._files.attr(image), valid_s)
 
     def _dir_entries(self, images: Sequence[ImageRow | ListedImage]) -> list[DirEntry]:
         file, mode, kind = self._ground.attributes.file, self._ground.attributes.file_mode, int(Kind.IMAGE)
@@ -228,33 +232,22 @@ class AnnotationsDirectory(MediaDirectory):
 
 
 class ImageFile(Place):
-    """One version of an image. A version never changes: a new one has another node.
-
-    The sizes of those that were looked up last are kept, since a read mostly comes next.
-    """
+    """One version of an image. A version never changes: a new one has another node."""
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
-        self._sizes: dict[int, int] = {}
 
     def getattr(self, node: int, asked: Asked) -> Attr:
         """Where the service gives no size, the storage host is asked; never a guess."""
+        found = self._ground.known.node(node)
+        if found is not None and found.size_bytes is not None:
+            return self.attr(found)
         return self.attr(self._sized(node, asked))
 
-    def found(self, row: ImageRow) -> Attr:
-        """The attributes of an image that is about to be opened, as like as not."""
-        attr = self.attr(row)
-        if attr.size_known:
-            if len(self._sizes) >= SIZES:
-                self._sizes.clear()
-            self._sizes[attr.node] = attr.size_bytes
-        return attr
-
-    def attr(self, row: ImageRow) -> Attr:
+    def attr(self, row: ImageRow | FoundImage) -> Attr:
         """From the row alone."""
         return self._ground.attributes.file(
-            node_id(row.pk, Kind.IMAGE), ino_of(row.ino, Kind.IMAGE), row.size_bytes, row.created_ns,
-            IMMUTABLE_S,
+            row.pk << 8 | _IMAGE, row.ino << 8 | _IMAGE, row.size_bytes, row.created_ns, IMMUTABLE_S
         )
 
     def file(self, node: int, asked: Asked) -> File:
@@ -262,9 +255,9 @@ class ImageFile(Place):
 
         One looked up a moment ago may be an old version by now: then its fetch ends in ESTALE.
         """
-        size_bytes = self._sizes.get(node)
-        if size_bytes is not None:
-            return File(node, size_bytes, MEDIA_BLOCK_BYTES, True)
+        found = self._ground.known.node(node)
+        if found is not None and found.size_bytes is not None:
+            return File(node, found.size_bytes, MEDIA_BLOCK_BYTES, True)
         row = self._sized(node, asked)
         if row.size_bytes is None:
             refuse(errno.EIO)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from pictofs.catalog import CatalogReader
-from pictofs.catalog.model import ROOT_NODE, BlockRow, Kind, node_id, node_kind
+from pictofs.catalog.model import ROOT_NODE, BlockRow, Kind, node_id
 from pictofs.config import Settings
 from pictofs.names import LIMIT_BYTES
 from pictofs.tree.archives import ArchiveDirectory, MemberFile
@@ -61,7 +61,12 @@ class Tree:
         self._ground = Ground(reader, settings, attributes, self.freshness)
         self._organizations = settle_roots(reader, roots)
         self._control = Control(attributes, wall_ns, settings.ttl_s, fixed=settings.overlay is not None)
-        self._places = self._plant(wall_ns())
+        places = self._plant(wall_ns())
+        self._root: Place = places[Kind.ROOT]
+        # by the low byte of a node id: an enum's own lookup costs more than all else that leads to a place
+        self._by_kind: list[Place | None] = [None] * 256
+        for kind, place in places.items():
+            self._by_kind[kind] = place
 
     # what the kernel asks
 
@@ -112,7 +117,11 @@ class Tree:
     # what reading asks
 
     def block(self, node: int, block: int) -> BlockRow | None:
-        """That block, if it is whole in the store."""
+        """That block, if it is whole in the store, or was a moment ago."""
+        return self._ground.block(node, block)
+
+    def block_now(self, node: int, block: int) -> BlockRow | None:
+        """That block, as the catalog knows it now."""
         return self._ground.reader.block(node, block)
 
     def whole(self, node: int, size_bytes: int) -> bool:
@@ -167,12 +176,10 @@ class Tree:
         self._ground.reader.close()
 
     def _place(self, node: int) -> Place:
-        if node == ROOT_NODE:
-            return self._places[Kind.ROOT]
-        try:
-            return self._places[node_kind(node)]
-        except (KeyError, ValueError):
+        place = self._root if node == ROOT_NODE else self._by_kind[node & 0xFF]
+        if place is None:
             refuse(errno.ESTALE)
+        return place
 
     def _plant(self, started_ns: int) -> dict[Kind, Place]:
         ground = self._ground

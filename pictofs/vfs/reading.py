@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 
+from pictofs.catalog.model import BlockRow
 from pictofs.link.messages import Priority, Want
 from pictofs.tree import Need, Tree, key_of
 from pictofs.tree.facts import File
-from pictofs.tree.need import Asked
+from pictofs.tree.need import NOTHING_ASKED, Asked
 from pictofs.tree.place import refuse
 from pictofs.vfs.descriptors import Descriptors, Lost
 from pictofs.vfs.types import Bytes, Piece
@@ -101,18 +102,28 @@ class Reading:
         row = self._tree.block(file.node, block)
         lost = False
         if row is not None:
-            verify = Want(0, file.node, block, last, Priority.DEMAND, True)
-            try:
-                fd = self._descriptors.open(row, verified=asked.answered(key_of(verify)))
-            except Lost:
-                lost = True
-            else:
+            fd = self._opened(row, last, asked)
+            if fd is None:
+                row = self._tree.block_now(file.node, block)
+                fd = None if row is None else self._opened(row, last, asked)
+                lost = row is not None
+            if fd is not None:
                 self.hits += 1
                 return fd
-        elif not file.current:
+        if row is None and not file.current:
             refuse(errno.ESTALE)    # under this name are other bytes by now
         self.misses += 1
         want = Want(0, file.node, block, last, Priority.DEMAND, lost, pid)
         if asked.times.get(key_of(want), 0) >= MOST_WANTS:
             refuse(errno.EIO)
         raise Need(want)
+
+    def _opened(self, row: BlockRow, last: int, asked: Asked) -> int | None:
+        """The descriptor; None where what the catalog names cannot be trusted as it lies there."""
+        verified = asked is not NOTHING_ASKED and asked.answered(
+            key_of(Want(0, row.node, row.block, last, Priority.DEMAND, True))
+        )
+        try:
+            return self._descriptors.open(row, verified=verified)
+        except Lost:
+            return None

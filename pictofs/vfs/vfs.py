@@ -156,7 +156,7 @@ class Vfs:
         """The link is readable: handle what has come, and end the operations that it satisfies."""
         for message in self._waits.receive():
             if isinstance(message, Done | Failed | Moved | Told):
-                if not isinstance(message, Moved):
+                if not isinstance(message, Moved) and not self._waits.wanted(message.id):
                     self._tree.changed()
                 self._waits.handle(message)
             elif isinstance(message, Changed):

@@ -14,7 +14,7 @@ The link may break at any time. What is wanted stays wanted, with its patience r
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -26,7 +26,7 @@ from pictofs.vfs.errnos import NO_PROGRESS, positive
 
 # A control file is rendered without the fetching process' part when that does not answer in time.
 ASK_PATIENCE_S = 2.0
-# Reads of present blocks are told in batches: a message costs the serving loop 5 µs, a batch of 64 about 60.
+# Reads of present blocks are told in batches: a message costs the serving loop 5 µs, one of a batch 1.
 HINTS = 64
 HINT_DELAY_S = 0.05
 
@@ -48,6 +48,9 @@ class Link(Protocol):
 
     def send(self, message: Request) -> None:
         """Sends or keeps; LinkLost."""
+
+    def send_all(self, messages: Sequence[Request]) -> None:
+        """Sends or keeps all of them, in one go; LinkLost."""
 
     def flush(self) -> None:
         """Sends what was kept; LinkLost."""
@@ -198,6 +201,11 @@ class Waits:
             self._lost(error)
             return []
 
+    def wanted(self, id: int) -> bool:
+        """Was that request for bytes? Its answer changes nothing of what exists."""
+        pending = self._by_id.get(id)
+        return pending is not None and isinstance(pending.request, Want)
+
     def handle(self, message: Done | Failed | Moved | Told) -> None:
         """The answer to a request, or its progress."""
         pending = self._by_id.get(message.id)
@@ -303,8 +311,10 @@ class Waits:
         if self.link is None or self.link.wants_write:
             self.hints_dropped += len(hints)
             return
-        for hint in hints:
-            self._tell(hint)
+        try:
+            self.link.send_all(hints)
+        except LinkLost:
+            _log.debug("the link broke while sending")
 
     def _drop(self, pending: _Pending) -> None:
         self._by_key.pop(pending.key, None)

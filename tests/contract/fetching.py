@@ -37,10 +37,12 @@ class Fetching:
         """Ends every connection, as a process that dies."""
         if not self._loop.is_running():
             return
-        self._call(self._server.close)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
+        try:
+            self._call(self._server.close)
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(10)
+            self._loop.close()
         self._peers.clear()
         self._held.clear()
 

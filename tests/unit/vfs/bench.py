@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,10 @@ class Link:
             self.held.append(message)
         else:
             self._replies += self.world.answer(message)
+
+    def send_all(self, messages: Iterable[Any]) -> None:
+        for message in messages:
+            self.send(message)
 
     def flush(self) -> None:
         self.wants_write = False
