@@ -16,7 +16,7 @@ from pictofs.config import Settings
 from pictofs.errors import UsageError
 from pictofs.mount import asked
 from pictofs.mount.record import Record
-from pictofs.tree import Root, Tree
+from pictofs.tree import ARCHIVE, Root, Tree
 
 MESSAGE_NODES = 500_000   # of one message: a frame holds 16 MiB
 _FOREVER_S = 1e9
@@ -48,7 +48,7 @@ class Nodes:
             known.tree.close()
 
     def node(self, path: str) -> tuple[Record, int]:
-        """The mount and the node of an image or an annotation. NotMounted, UsageError."""
+        """The mount and the node of an image, an annotation or an archive. NotMounted, UsageError."""
         folder, name = os.path.split(os.path.abspath(path))
         known, directory = self._folders.get(folder) or self._folder(folder)
         reader, kind, pk = known.reader, node_kind(directory), node_pk(directory)
@@ -64,10 +64,14 @@ class Nodes:
             image = reader.image_of_annotation_name(pk, name)
             if image is not None:
                 return known.mount, node_id(image.annotation, Kind.ANNOTATION)
-        raise UsageError(f"{path} is no image and no annotation of a mount")
+        elif kind is Kind.EXPORTS and name.endswith(ARCHIVE):
+            export = reader.export_named(pk, name.removesuffix(ARCHIVE))
+            if export is not None and export.status == "completed":
+                return known.mount, node_id(export.pk, Kind.EXPORT)
+        raise UsageError(f"{path} is no image, annotation or archive of a mount")
 
     def below(self, path: str) -> Iterator[tuple[Record, int, str]]:
-        """(mount, node, path) of every image and annotation at or below a path, in readdir's order."""
+        """(mount, node, path) of each image, annotation and archive at or below a path, in order."""
         real = os.path.abspath(path)
         if not os.path.isdir(real):
             yield (*self.node(real), path)
@@ -76,9 +80,13 @@ class Nodes:
             folders.sort()
             known, directory = self._folders.get(where) or self._folder(where)
             if node_kind(directory) not in (
-                Kind.IMAGES, Kind.ANNOTATIONS, Kind.VIEW_IMAGES, Kind.VIEW_ANNOTATIONS,
+                Kind.IMAGES, Kind.ANNOTATIONS, Kind.VIEW_IMAGES, Kind.VIEW_ANNOTATIONS, Kind.EXPORTS,
             ):  # fmt: skip
                 continue
+            if node_kind(directory) is Kind.EXPORTS:
+                # an archive whole, not once more as its members; its state is the catalog's
+                folders.clear()
+                names = [name for name in names if name.endswith(ARCHIVE)]
             for name in sorted(names):
                 yield known.mount, self.node(os.path.join(where, name))[1], os.path.join(where, name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,23 @@ def test_warm_fetches_checks_and_lets_go(mounts: Make, emulators: Emulators) -> 
     assert command("warm", "--evict", "--shard", "1/3", folder).returncode == 0
     assert cached(mount) == IMAGES - IMAGES // 3
     assert command("warm", "--shard", "4/3", folder).returncode == 2
+
+
+def test_warm_fetches_archives_too(mounts: Make, emulators: Emulators, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "Sets"
+    (folder / "images").mkdir(parents=True)
+    (folder / "exports").mkdir()
+    (folder / "images" / "one.jpg").write_bytes(os.urandom(1000))
+    with zipfile.ZipFile(folder / "exports" / "all.zip", "w") as archive:
+        archive.writestr("images/one.jpg", os.urandom(3 << 20))
+    emulator = emulators(data=tmp_path / "data", rate_limit=0)
+    mount = mounted(mounts, emulator, "prefetch=off")
+    exports = mount.mountpoint / "org" / "Sets" / "exports"
+    report = json.loads(command("warm", "--json", exports).stdout)
+    assert (report["files"], report["fetched"], report["failed"]) == (1, 1, [])
+    emulator.reset_counters()
+    assert (exports / "all.zip").read_bytes() == (folder / "exports" / "all.zip").read_bytes()
+    assert emulator.counters()["storage"]["requests"] == 0
 
 
 def test_warm_reports_what_fails(mounts: Make, emulators: Emulators) -> None:

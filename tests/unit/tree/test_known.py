@@ -1,0 +1,94 @@
+"""Images known from memory: pages of a directory, one after the other, until something changes."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from pictofs.catalog.model import FoundImage, Kind
+from pictofs.tree import known
+from pictofs.tree.known import KnownImages
+
+
+class Counted:
+    """A directory of images behind the reader's two questions, which it counts."""
+
+    def __init__(self, count: int) -> None:
+        self.images = {
+            f"{n:04}.jpg": FoundImage(n, n, f"{n:04}.jpg", 10 * n, 0, b"\x01\x02\x03\x04", 10 * n, 7, 1)
+            for n in range(1, count + 1)
+        }
+        self.asked = 0
+        self.rows = 0
+
+    def found_image(self, directory: int, name: str) -> FoundImage | None:
+        self.asked += 1
+        return self.images.get(name) if directory == 5 else None
+
+    def found_images(self, directory: int, after: str, limit: int) -> list[FoundImage]:
+        self.asked += 1
+        found = [image for name, image in sorted(self.images.items()) if name > after][:limit]
+        self.rows += len(found)
+        return found
+
+
+def named(images: KnownImages, reader: Any, name: str, count: int = 1000) -> FoundImage | None:
+    return images.named(reader, 5, name, count)
+
+
+def test_an_epoch_over_a_directory_asks_for_each_image_once() -> None:
+    images, reader = KnownImages(), Counted(1000)
+    for turn in (0, 1):
+        for name in random.Random(turn).sample(sorted(reader.images), 1000):
+            found = named(images, reader, name)
+            assert found is not None
+            assert found.file_name == name
+    assert reader.rows == 1000
+    assert reader.asked < 40
+
+
+def test_in_a_dataset_larger_than_what_is_kept_no_page_is_taken() -> None:
+    images, reader = KnownImages(), Counted(100)
+    named(images, reader, "0007.jpg", known.MOST_KNOWN + 1)
+    assert (reader.asked, reader.rows) == (1, 0)
+
+
+def test_a_name_that_is_not_there_is_asked_for_every_time() -> None:
+    images, reader = KnownImages(), Counted(3)
+    for _ in range(10):
+        assert named(images, reader, "train") is None
+    reader.images["train"] = FoundImage(9, 9, "train", 1, 0, None, 0, 0, 0)
+    assert named(images, reader, "train") is not None
+
+
+def test_after_a_change_nothing_is_believed() -> None:
+    images, reader = KnownImages(), Counted(10)
+    before = named(images, reader, "0003.jpg")
+    reader.images["0003.jpg"] = reader.images["0003.jpg"]._replace(pk=99)
+    assert named(images, reader, "0003.jpg") is before
+    images.forget()
+    after = named(images, reader, "0003.jpg")
+    assert after is not None
+    assert after.pk == 99
+    assert images.node(3 << 8 | Kind.IMAGE) is None
+
+
+def test_a_version_that_was_looked_up_has_its_first_block_at_hand() -> None:
+    images, reader = KnownImages(), Counted(3)
+    named(images, reader, "0002.jpg")
+    node = 2 << 8 | Kind.IMAGE
+    block = images.block(node)
+    assert block is not None
+    assert (block.node, block.block, block.size_bytes, block.boot) == (node, 0, 20, 1)
+    assert block.path.endswith("01020304")
+    assert images.block(77 << 8 | Kind.IMAGE) is None
+
+
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known, "MOST_KNOWN", 64)
+    images, reader = KnownImages(), Counted(1000)
+    for name in reader.images:
+        named(images, reader, name, 60)
+        assert len(images) <= 64
