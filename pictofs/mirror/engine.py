@@ -12,7 +12,7 @@ from pictofs.api import Client
 from pictofs.catalog import Catalog, CatalogReader
 from pictofs.catalog.connected import MARK
 from pictofs.catalog.model import BlockRow, Change, Kind, block_bytes, node_kind
-from pictofs.errors import PictofsError, TransferError
+from pictofs.errors import PictofsError, TransferError, UrlExpired
 from pictofs.link import Server
 from pictofs.link.messages import Account, Read, Want
 from pictofs.mirror import directory
@@ -280,7 +280,7 @@ class Engine:
             time.monotonic(),
             got.body_bytes if got else 0,
             got.first_byte_s if got else 0.0,
-            troubled=got.attempts > 1 if got else isinstance(outcome, TransferError),
+            troubled=got.attempts > 1 if got else _troubled(outcome),
             saturated=saturated,
         ):
             _log.debug("%d transfers at once from now on", self.pace.jobs)
@@ -364,6 +364,11 @@ class Engine:
         while self.dispatch.busy and time.monotonic() < deadline_s:
             await asyncio.sleep(HOUSEKEEPING_S / 10)
         self.ended.set()
+
+
+def _troubled(outcome: Got | BaseException | None) -> bool:
+    """Whether the storage host suffers. A URL that is over says nothing of that."""
+    return isinstance(outcome, TransferError) and not isinstance(outcome, UrlExpired)
 
 
 def client_of(account: Account, policy: Policy) -> Client:

@@ -23,7 +23,7 @@ from pictofs.mirror.links import BATCH_LIMIT, Scope, Signed
 from pictofs.mirror.listing import Listings
 from pictofs.mirror.plan import Extent, Fetch, extent, length
 from pictofs.mirror.renamed import ask_by_name
-from pictofs.mirror.singleflight import SingleFlight
+from pictofs.mirror.singleflight import SingleFlight, unheard
 from pictofs.mirror.transfer import Courier, Progress
 from pictofs.mirror.troubles import Troubles
 from pictofs.mirror.versions import Seen, Settled, Superseded
@@ -33,9 +33,11 @@ from pictofs.storage import Get, Got
 _log = logging.getLogger(__name__)
 # An object that comes whole through the API is held in memory; a larger one needs a signed URL.
 API_OBJECT_LIMIT_BYTES = 256 << 20
-# How many URLs of one image may be refused before it is asked for without one. URLs that live two seconds
-# and come in batches that take one are refused again and again, and still lead to the bytes.
+# How many URLs of one image may be refused before it is asked for without one.
 REFUSALS = 8
+# And how many in all, with those that were over when they came: where URLs live two seconds and their batches
+# take as long, that is nobody's fault, and the next may lead to the bytes.
+TRIES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,12 @@ class Images:
         self._single: set[int] = set()  # datasets of which single requests were told
         self._renewing: set[asyncio.Task[None]] = set()
 
-    async def measured(self, member: Membership, image: int) -> None:
+    async def measured(
+        self, member: Membership, image: int, moved: Callable[[], None] = unheard
+    ) -> None:
         """Learns the size of an image that the listing gave none, from one byte of it."""
         row = self._row(image)
-        arrived = await self._arrive(member, row, Extent(0, 0), None)
+        arrived = await self._arrive(member, row, Extent(0, 0), lambda size_bytes: moved())
         settled = await self._settle(image, arrived.seen)
         if settled.stale:
             raise Stale(f"{row.file_name} changed while it was looked at: look again")
@@ -175,17 +179,20 @@ class Images:
     async def _arrive(
         self, member: Membership, row: ImageRow, wanted: Extent, progress: Progress | None
     ) -> Arrived:
-        """The bytes, by URL where there is one."""
+        """The bytes, by URL where there is one. A batch of URLs that are good is progress too."""
         pool = member.partition.pool
-        for _ in range(REFUSALS):
+        refusals = 0
+        for tried in range(TRIES):
             signed = await self.link(member, row)
-            if signed is None:
+            if signed is None or refusals >= REFUSALS:
                 break
+            if tried and progress is not None and pool.alive(signed.scope):
+                progress(0)
             try:
                 got = await self._courier(member).get(request(signed.url, wanted, row), progress)
             except UrlExpired as error:
                 self._troubles.note(str(error))
-                pool.refused(signed)
+                refusals += not pool.refused(signed)
                 continue
             pool.worked(signed)
             return as_arrived(got)

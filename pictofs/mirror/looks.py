@@ -205,7 +205,7 @@ class Looks:
             image = where.image
             await self._step(
                 member, ("size", node), False, False, moved,
-                lambda flight: self._images.measured(member, image.pk),
+                lambda flight: self._images.measured(member, image.pk, flight.moved),
             )  # fmt: skip
 
     async def _body(self, member: Membership, node: int, force: bool, moved: Progress) -> None:

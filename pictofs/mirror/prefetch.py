@@ -343,7 +343,7 @@ class Prefetch:
             return
         if isinstance(error, UrlExpired):
             self._ahead.appendleft((item.member, item.row.pk, item.priority))
-        if filling is not None and item.priority is Priority.FILL:
+        elif filling is not None and item.priority is Priority.FILL:
             filling.failures += 1
             if filling.failures >= FAILURES:
                 self._end_fill(filling, f"it fails: {error}")

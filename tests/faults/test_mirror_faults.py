@@ -159,6 +159,19 @@ def test_urls_that_live_two_seconds_are_refreshed_before_they_expire(
         assert emulator.counters()["api"]["routes"]["GET /datasets/{dataset}/download"] <= 5
 
 
+def test_urls_that_are_nearly_over_when_their_batch_has_come_still_lead_to_the_bytes(
+    emulator_of: Start, folder: Path, tmp_path: Path
+) -> None:
+    """In dialect A nothing but batches leads to an image."""
+    emulator = emulator_of(data=folder, dialect="a", url_ttl=2)  # of whole seconds: a URL lives one to two
+    emulator.fault("api", "slow", "*/download", bytes_per_s=512 * IMAGES / 1.5)
+    with served(tmp_path, emulator, timeout_s=15.0) as mount:
+        rows = mount.list(DATASET)
+        for number in [mount.send_look(image_node(row)) for row in rows]:
+            mount.answer(number)
+        check_images(mount, folder, rows)
+
+
 def test_a_url_that_the_storage_host_refuses_is_replaced_once_for_all(
     emulator: Running, folder: Path, tmp_path: Path
 ) -> None:

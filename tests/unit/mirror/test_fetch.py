@@ -21,6 +21,7 @@ from pictofs.errors import (
     UrlExpired,
 )
 from pictofs.link.messages import Done, Failed, Priority
+from pictofs.mirror.images import REFUSALS
 
 from .world import Mounted, Service, World, picture, world
 
@@ -167,6 +168,24 @@ def test_where_no_url_ever_works_the_api_gives_the_bytes_and_in_a_the_batch_is_a
     for dialect, reads, batches in (("c", 1, 1), ("a", 0, 2)):
         (tmp_path / dialect).mkdir()
         asyncio.run(scenario(dialect, reads, batches))
+
+
+def test_urls_that_are_over_when_they_come_are_replaced_at_once_until_one_works(tmp_path: Path) -> None:
+    """More often than what is refused without a reason, and that is no progress which a reader is told."""
+
+    async def scenario() -> None:
+        service = Service()
+        service.dialect = "a"
+        async with world(tmp_path, service) as w:
+            (mount,) = await wanting(w)
+            w.service.links_live_s = -0.1
+            w.service.fail("get", UrlExpired("over"), times=REFUSALS + 2)
+            number = mount.start_want(w.image_node("1.jpg"))
+            assert await mount.answer(number) == Done(number)
+            assert w.service.calls["links"] == REFUSALS + 3
+            assert mount.moved(number) == 0
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pictofs.api import Link, Links
 from pictofs.catalog.model import DatasetRow, ImageRow
 from pictofs.mirror.links import (
     DEFAULT_LIFE_S,
+    LATE_BATCHES,
     REFUSAL_SPACING_S,
     THINNED_SPACING_S,
     LinkPool,
@@ -97,8 +98,8 @@ def test_without_ids_links_are_matched_by_directory_and_name() -> None:
 def test_a_bare_name_names_an_image_only_where_the_batch_is_whole_and_has_it_once() -> None:
     told = [("u1", "a.jpg"), ("u2", "a.jpg"), ("u3", "b.jpg")]
     twins = [Link(url=url, filename=name) for url, name in told]
-    assert [link.url for link in sound(1, twins, True).values()] == ["u3"]
-    assert sound(1, twins, False) == {}
+    assert [link.url for link in sound(twins, True).values()] == ["u3"]
+    assert sound(twins, False) == {}
 
 
 def test_a_dataset_within_the_cap_is_asked_for_at_once_and_a_larger_one_by_status(pool: LinkPool) -> None:
@@ -153,6 +154,43 @@ def test_a_batch_that_had_worked_is_replaced_at_once_and_one_that_never_did_afte
     pool.worked(signed)
     pool.refused(signed)
     assert asked(pool, dataset(), image(), 10_000) == ALL
+
+
+def test_a_batch_that_was_over_when_it_came_is_replaced_at_once_but_not_for_ever(
+    pool: LinkPool, clock: Clock
+) -> None:
+    def late() -> float:
+        """A batch of no life, refused; how long until the next is worth it."""
+        pool.fill(ALL, links("i1", life=-0.1, clock=clock), NOW_NS, whole=True)
+        assert not pool.alive(ALL)
+        signed = pool.url(image(remote_id="i1"), lambda _: "/")
+        assert signed is not None, "the storage host is the judge"
+        assert pool.refused(signed)
+        wanted = pool.wanted(dataset(), image(), 10_000)
+        assert wanted is not None
+        return wanted.wait_s
+
+    assert [late() for _ in range(LATE_BATCHES)] == [0.0] * LATE_BATCHES
+    assert [late(), late()] == pytest.approx([REFUSAL_SPACING_S, 2 * REFUSAL_SPACING_S])
+    pool.fill(ALL, links("i1", clock=clock), NOW_NS, whole=True)
+    assert pool.alive(ALL)
+    signed = pool.url(image(remote_id="i1"), lambda _: "/")
+    assert signed is not None
+    pool.worked(signed)
+    assert late() == 0.0
+
+
+def test_an_early_refusal_is_told_from_one_that_comes_after_the_batch_is_over_or_replaced(
+    pool: LinkPool, clock: Clock
+) -> None:
+    pool.fill(ALL, links("i1", "i2"), NOW_NS, whole=True)
+    one, other = (pool.url(image(remote_id=which), lambda _: "/") for which in ("i1", "i2"))
+    assert one is not None
+    assert other is not None
+    assert not pool.refused(one)
+    assert not pool.refused(other), "another of a batch that was refused early"
+    pool.fill(ALL, links("i1"), NOW_NS, whole=True)
+    assert pool.refused(other)
 
 
 def test_a_batch_in_use_is_renewed_before_its_end_by_as_much_as_its_answer_takes(

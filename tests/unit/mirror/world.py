@@ -101,6 +101,7 @@ class Service(Scripted):
         self.refused_keys: set[str] = set()
         self.budget: Budget | None = None
         self.dialect = "c"
+        self.links_live_s: float | None = None
         self.background_calls = 0
 
     def replace(self, number: int, body: bytes, generation: str) -> None:
@@ -180,7 +181,8 @@ class FakeClient:
             raise NotFound("no dataset of that name", status=404)
         images = self.service.images
         items = [Link(id=one.id, filename=one.filename, url=f"http://s/{one.id}") for one in images]
-        return Links(items=items)
+        life_s = self.service.links_live_s
+        return Links(items=items, expires_s=None if life_s is None else time.time() + life_s)
 
     def read(self, image: Image, first: int | None, last: int | None) -> tuple[bytes, int]:
         self._call("read")
