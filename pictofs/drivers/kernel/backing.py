@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from pictofs.drivers.kernel import replies, wire
@@ -57,8 +57,12 @@ class Passthrough:
 
     def open(self, node: int, unique: int, pid: int, fail: Fail) -> Ticket | None:
         """Answer OPEN, now or later."""
-        if self._opens.backing(node) is not None:
-            self._follow(node, unique)
+        backing = self._opens.backing(node)
+        if backing is None:
+            backing = self._opens.revive(node)
+        if backing is not None:
+            self._opens.opened(node, backing, unique)
+            self._answer(node, unique, backing)
             return None
         steps = _Steps()
 
@@ -76,14 +80,20 @@ class Passthrough:
             steps.at = waiting
         return steps if steps.at is not None else None
 
+    def changed(self, nodes: Iterable[int]) -> None:
+        """Something of these nodes is another now."""
+        self._opens.forget(nodes)
+
     def release(self, node: int, unique: int) -> None:
         """Count a RELEASE; the caller answers it."""
         self._opens.released(node, unique)
 
     def _first(self, node: int, unique: int, piece: Piece | None) -> None:
         """The first OPEN of a node (unless another came meanwhile): over `piece`, or the ordinary way."""
-        if self._opens.backing(node) is not None:
-            self._follow(node, unique)
+        known = self._opens.backing(node)
+        if known is not None:
+            self._opens.opened(node, known, unique)
+            self._answer(node, unique, known)
             return
         backing = 0 if piece is None else self._register(piece)
         if not self._opens.opened(node, backing, unique):
@@ -92,11 +102,6 @@ class Passthrough:
                 close_backing(self._fd, backing)
             self._reply(unique, wire.error(unique, errno.ENFILE))
             return
-        self._answer(node, unique, backing)
-
-    def _follow(self, node: int, unique: int) -> None:
-        backing = self._opens.backing(node) or 0
-        self._opens.opened(node, backing, unique)
         self._answer(node, unique, backing)
 
     def _answer(self, node: int, unique: int, backing: int) -> None:

@@ -206,6 +206,8 @@ class KernelDriver:
     def _changed(self, entries: list[tuple[int, str]], nodes: list[int]) -> None:
         self._listings.changed(nodes)
         self._listings.changed(parent for parent, _ in entries)
+        if self._passthrough is not None:
+            self._passthrough.changed(nodes)
         self._notifier.changed(entries, nodes)
 
     def _notified(self, sent: int) -> None:
