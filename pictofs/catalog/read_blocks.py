@@ -21,6 +21,11 @@ class BlockReads(Connected):
         """All blocks of a node that are there, in order."""
         return [_block(row) for row in self._rows(f"{_BLOCK} WHERE node = ? ORDER BY block", (node,))]
 
+    def blocks_from(self, node: int, block: int, limit: int) -> list[BlockRow]:
+        """At most `limit` blocks of a node that are there, from `block` on."""
+        sql = f"{_BLOCK} WHERE node = ? AND block >= ? ORDER BY block LIMIT ?"
+        return [_block(row) for row in self._rows(sql, (node, block, limit))]
+
     def whole(self, node: int, size_bytes: int | None = None) -> bool:
         """Whether every block of a node is there; False while its size is not known.
 

@@ -12,7 +12,7 @@ from pictofs.catalog.model import BlockRow, DatasetRow, DirectoryRow, FoundImage
 from pictofs.config import Settings
 from pictofs.tree.attributes import Attributes
 from pictofs.tree.freshness import Freshness
-from pictofs.tree.known import KnownImages
+from pictofs.tree.known import KnownBlocks, KnownImages
 from pictofs.tree.need import Asked
 from pictofs.tree.place import refuse
 
@@ -38,12 +38,14 @@ class Ground:
         self._listed: dict[int, float] = {}     # dataset → until when (monotonic) its listing is fresh
         self._images: dict[int, int] = {}       # dataset → about how many there are
         self.known = KnownImages()
+        self._blocks = KnownBlocks()
         self._shown: LRUCache[int, bytes] = LRUCache(DOCUMENTS)
 
     def changed(self) -> None:
         """Something in the catalog is known to be another: believe nothing that was concluded from it."""
         self._listed.clear()
         self.known.forget()
+        self._blocks.forget()
 
     def replace_reader(self, reader: CatalogReader) -> None:
         """The catalog was begun anew: nothing that was read before holds."""
@@ -127,7 +129,7 @@ class Ground:
             row = self.known.block(node)
             if row is not None:
                 return row
-        return self.reader.block(node, block)
+        return self._blocks.block(self.reader, node, block)
 
     # directories
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pictofs.catalog.model import FoundImage, Kind
+from pictofs.catalog.model import BlockRow, FoundImage, Kind
 from pictofs.tree import known
-from pictofs.tree.known import KnownImages
+from pictofs.tree.known import KnownBlocks, KnownImages
 
 
 class Counted:
@@ -92,3 +92,37 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in reader.images:
         named(images, reader, name, 60)
         assert len(images) <= 64
+
+
+class Blocks:
+    """Rows of blocks, and how often they were asked for."""
+
+    def __init__(self, here: set[int]) -> None:
+        self.here = here
+        self.asked = 0
+
+    def block(self, node: int, block: int) -> BlockRow | None:
+        self.asked += 1
+        return BlockRow(node, block, f"{node}.{block}", 1, 0, 1) if block in self.here else None
+
+    def blocks_from(self, node: int, block: int, limit: int) -> list[BlockRow]:
+        self.asked += 1
+        return [BlockRow(node, n, f"{node}.{n}", 1, 0, 1) for n in sorted(self.here) if n >= block][:limit]
+
+
+def test_blocks_read_in_order_are_asked_for_by_the_page() -> None:
+    blocks: Any = KnownBlocks()
+    reader: Any = Blocks(set(range(640)) - {100})
+    found = [blocks.block(reader, 9, n) for n in range(640)]
+    assert [n for n, row in enumerate(found) if row is None or row.block != n] == [100]
+    assert reader.asked <= 640 // known.PAGE_BLOCKS + 3
+    reader.here.add(100)
+    assert blocks.block(reader, 9, 100) is not None, "what is not here is never remembered"
+
+
+def test_blocks_read_here_and_there_cost_one_row_each() -> None:
+    blocks: Any = KnownBlocks()
+    reader: Any = Blocks(set(range(1000)))
+    for n in (5, 900, 3, 77):
+        assert blocks.block(reader, 9, n).block == n
+    assert reader.asked == 4
