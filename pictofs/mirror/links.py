@@ -243,7 +243,7 @@ class LinkPool:
         """How many URLs are held, and in how many seconds the first batch of them ends; None without any."""
         now_s = self._clock()
         left_s = [batch.until_s - now_s for batch in self._batches.values() if batch.number]
-        return len(self._urls), min((left for left in left_s if left > 0), default=None)
+        return int(self._held.currsize), min((left for left in left_s if left > 0), default=None)
 
     def worked(self, signed: Signed) -> None:
         """The storage host has taken it."""

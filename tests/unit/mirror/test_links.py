@@ -77,6 +77,17 @@ def test_urls_of_a_batch_that_was_signed_over_a_while_end_one_after_the_other(
     assert asked(pool, dataset(), image(remote_id="i0"), 10_000) == ALL
 
 
+def test_the_state_counts_the_urls_that_are_good_and_tells_when_the_first_of_them_end(
+    pool: LinkPool, clock: Clock
+) -> None:
+    assert pool.state() == (0, None)
+    pool.fill(ALL, links("i1", "i2"), NOW_NS, whole=True)
+    pool.fill(NEW, links("i3", life=360.0), NOW_NS, whole=True)
+    assert pool.state() == (3, 324.0)
+    clock.now_s = 325
+    assert pool.state() == (2, 2915.0)
+
+
 def test_no_repr_shows_a_url(pool: LinkPool) -> None:
     pool.fill(ALL, links("i1"), NOW_NS, whole=True)
     assert "sig" not in repr(pool.url(image(remote_id="i1"), lambda _: "/"))
