@@ -13,8 +13,9 @@ import click
 from rich.live import Live
 
 from pictofs.cli import shown
-from pictofs.cli.state_page import page, rates_of
+from pictofs.cli.state_page import page
 from pictofs.mount import report
+from pictofs.mount.rates import rates_of
 
 WATCH_S = 1.0
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
-from pictofs.cli.state_page import page, rates_of
+from pictofs.cli.state_page import page
+from pictofs.mount.rates import rates_of
 
 
 def document(**more: Any) -> dict[str, Any]:
