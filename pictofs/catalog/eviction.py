@@ -5,7 +5,7 @@ Which of them go is the store's policy; here is what it must know.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pictofs.catalog.model import ROOT_NODE, BlockAge, Kind, node_id, node_kind, node_pk
 from pictofs.catalog.reader import CatalogReader
@@ -34,9 +34,16 @@ _Age = tuple[int, int, int, int, int]
 class EvictionReads(CatalogReader):
     """What the fetching process asks before it makes room."""
 
-    def pinned(self) -> list[int]:
-        """The pins: files by the node of their first version."""
-        return [node for (node,) in self._rows("SELECT node FROM pin ORDER BY node")]
+    def pinned_among(self, nodes: Iterable[int]) -> set[int]:
+        """Those of the nodes that a pin holds."""
+        pins = frozenset(self.pinned())
+        if not pins:
+            return set()
+        return {node for node in nodes if self._held(node, pins)}
+
+    def _held(self, node: int, pins: frozenset[int]) -> bool:
+        current, above = self._standing(node)
+        return current and not pins.isdisjoint(above)
 
     def blocks_by_age(self, limit: int = 1000, after: BlockAge | None = None) -> list[BlockAge]:
         """At most `limit` blocks behind `after`, the longest unused first."""

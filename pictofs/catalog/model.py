@@ -371,15 +371,15 @@ class Totals:
 class Change:
     """What a write made untrue for those who looked before: for `link.messages.Changed`."""
 
-    # (parent node, name) that lead elsewhere or nowhere now
-    entries: list[tuple[int, str]] = field(default_factory=list)
-    # whose attributes or listing are another
-    nodes: list[int] = field(default_factory=list)
+    entries: list[tuple[int, str]] = field(default_factory=list)  # (parent node, name) that lead elsewhere
+    nodes: list[int] = field(default_factory=list)   # whose attributes or listing are another
+    bodies: list[int] = field(default_factory=list)  # whose bytes were wrong on this machine
 
     def add(self, other: Change) -> None:
         """Takes over what `other` made untrue."""
         self.entries += other.entries
         self.nodes += other.nodes
+        self.bodies += other.bodies
 
     def __bool__(self) -> bool:
         """Whether anybody needs to be told."""

@@ -55,6 +55,10 @@ class Kept:
 class UsageReads(Connected):
     """For `pictofs cache`, and what a dataset takes of the store."""
 
+    def pinned(self) -> list[int]:
+        """The pins: files by the node of their first version."""
+        return [node for (node,) in self._rows("SELECT node FROM pin ORDER BY node")]
+
     def kept(self, after: tuple[int, int] = (-1, 0), limit: int = 1000) -> list[Kept]:
         """At most `limit` blocks behind the key `after`, (node, block)."""
         return [

@@ -36,6 +36,7 @@ COMMANDS = {
     "demo": "demo",
     "emulator": "emulating",
     "upgrade": "upgrading",
+    "cache": "caching",
     "install": "installing",
     "uninstall": "installing",
 }

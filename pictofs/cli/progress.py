@@ -26,9 +26,9 @@ Told = Callable[[int, int, str], None]  # done, in all, what is under way
 
 
 @contextmanager
-def files(what: str) -> Iterator[Told]:
-    """Counts files."""
-    with _told(what, (MofNCompleteColumn(),), lambda done, total: f"{done} of {total} files") as told:
+def files(what: str, unit: str = "files") -> Iterator[Told]:
+    """Counts files, or another unit."""
+    with _told(what, (MofNCompleteColumn(),), lambda done, total: f"{done} of {total} {unit}") as told:
         yield told
 
 

@@ -151,11 +151,12 @@ class Changed(msgspec.Struct, tag="changed", array_like=True, frozen=True):
     """Unasked: these kernel-cached facts are no longer true.
 
     `entries` are (parent node, name) that now lead elsewhere or nowhere; `nodes` have other attributes or
-    another listing.
+    another listing. `bodies` are nodes of which wrong bytes may have been read: they are read anew.
     """
 
     entries: list[tuple[int, str]]
     nodes: list[int]
+    bodies: list[int] = []
 
 
 class State(msgspec.Struct, tag="state", array_like=True, frozen=True):

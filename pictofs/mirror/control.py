@@ -1,4 +1,4 @@
-"""Commands over the link: status, refresh, pin, unpin, reload, advise.
+"""Commands over the link.
 
     status   {}                  what this process knows of interfaces.md's status.json
     refresh  {"nodes": […]}      looks at each as if nothing known were fresh → {"refreshed": n}
@@ -7,6 +7,7 @@
     warm     {"nodes": […]}      fetches files, unless they are here
                                  → {"fetched": n, "bytes": n, "failed": [[node, why], …]}
     evict    {"nodes": […]}      drops what is here of them, unless something is pinned → {"evicted": n}
+    verify, clear, prune, settle see `stock`
     reload   {}                  forgets backoffs and tries the service now → {"tried": n}
     advise   {"nodes": […]}      the order in which files will be read, kept until the next; with "more" these
                                  come behind the others → {"advised": n}
@@ -25,6 +26,7 @@ from pictofs.mirror.locate import organization, place
 from pictofs.mirror.looks import Looks
 from pictofs.mirror.report import Report
 from pictofs.mirror.singleflight import Progress
+from pictofs.mirror.stock import VERBS, Stock
 from pictofs.mirror.warmer import Warmer
 from pictofs.mirror.writer import Writer
 
@@ -47,6 +49,7 @@ class Control:
         catalog: Catalog,
         writer: Writer,
         looks: Looks,
+        stock: Stock,
         report: Report,
         warmer: Warmer,
         advise: Advise,
@@ -55,6 +58,7 @@ class Control:
         self._catalog = catalog
         self._writer = writer
         self._looks = looks
+        self._stock = stock
         self._report = report
         self._warmer = warmer
         self._advise = advise
@@ -80,6 +84,8 @@ class Control:
                 return self._reload(members)
             case "advise":
                 return {"advised": self._advised(members, _nodes(arguments), bool(arguments.get("more")))}
+        if verb in VERBS:
+            return await self._stock.answer(verb, arguments, moved)
         raise UsageError(f"the fetching process knows no command {verb!r}")
 
     def _advised(self, members: Sequence[Membership], nodes: Sequence[int], more: bool) -> int:

@@ -365,6 +365,7 @@ def _changed(change: Change) -> Iterator[Changed]:
     """`change` in messages that fit a frame; each entry and node once."""
     entries = list(dict.fromkeys(change.entries))
     nodes = list(dict.fromkeys(change.nodes))
-    for start in range(0, max(len(entries), len(nodes)), CHANGED_ENTRIES):
+    bodies = list(dict.fromkeys(change.bodies))
+    for start in range(0, max(len(entries), len(nodes), len(bodies)), CHANGED_ENTRIES):
         end = start + CHANGED_ENTRIES
-        yield Changed(entries[start:end], nodes[start:end])
+        yield Changed(entries[start:end], nodes[start:end], bodies[start:end])

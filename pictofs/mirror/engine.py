@@ -41,6 +41,7 @@ from pictofs.mirror.report import Report
 from pictofs.mirror.room import Room
 from pictofs.mirror.sights import Sights
 from pictofs.mirror.singleflight import SingleFlight
+from pictofs.mirror.stock import Stock
 from pictofs.mirror.streams import Streams
 from pictofs.mirror.transfer import Carrier, Courier
 from pictofs.mirror.troubles import Troubles
@@ -218,31 +219,20 @@ class Engine:
             reader, catalog, writer, self._limits, self._cache_dir, self._access
         )
         self.usage = Usage(catalog.path, troubles)
+        stock = Stock(reader, catalog, writer, self._room, self._cache_dir, lambda: self.upkeep, push)
         control = Control(
-            reader,
-            catalog,
-            writer,
-            self.looks,
+            reader, catalog, writer, self.looks, stock,
             Report(
                 reader, self.register, self.fetcher, self._limits, self._cache_dir, troubles, self.usage,
                 self._carried, self.prefetch.counts, lambda: self.pace.jobs,
             ),
             Warmer(reader, self.fetcher, self.prefetch, writer, self._room.release),
             self.prefetch.advise,
-        )
+        )  # fmt: skip
         self.dispatch: Dispatch = Dispatch(
-            reader,
-            self.register,
-            self.looks,
-            self.fetcher,
-            control,
-            troubles,
-            self._read,
-            self._missed,
-            self.sights.looked,
-            self._is_idle,
-            self._drain,
-        )
+            reader, self.register, self.looks, self.fetcher, control, troubles, self._read, self._missed,
+            self.sights.looked, self._is_idle, self._drain,
+        )  # fmt: skip
 
     def _join_prefetch(self, images: Images, annotations: Annotations) -> None:
         """Look-ahead, over everything else."""
@@ -350,7 +340,13 @@ class Engine:
             self._end_in(self._idle_s)
 
     def _end_in(self, wait_s: float) -> None:
-        self._idle = asyncio.get_running_loop().call_later(wait_s, self.ended.set)
+        self._idle = asyncio.get_running_loop().call_later(wait_s, self._end)
+
+    def _end(self) -> None:
+        if self.dispatch.busy:  # a command without a mount
+            self._end_in(HOUSEKEEPING_S)
+        else:
+            self.ended.set()
 
     def _drain(self) -> None:
         """A newer mount wants another process here: nobody new, and an end when nobody waits."""

@@ -181,6 +181,16 @@ class Room:
         self._catalog.drop_each(blocks)
         self._remove(blocks)
 
+    def enforce(self) -> int:
+        """Evicts until the limits hold, or nothing more may go; the bytes that went."""
+        before_bytes = self._store.bytes
+        while self._store.short_bytes(0) > 0:
+            held_bytes = self._store.bytes
+            self._evict(0)
+            if self._store.bytes >= held_bytes:
+                break
+        return before_bytes - self._store.bytes
+
     def touch(self, blocks: Iterable[Fetch]) -> None:
         """Readers were seen on these blocks."""
         self._catalog.touch_blocks(blocks)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 from pictofs.catalog import Catalog
 from pictofs.errors import PictofsError
+from pictofs.mirror.singleflight import Progress
 from pictofs.mirror.writer import Writer
 from pictofs.store import Store
 
@@ -45,21 +46,27 @@ class Upkeep:
             if rows or freed_bytes:
                 _log.info("upkeep: %d old rows and %d bytes that nobody knew are gone", rows, freed_bytes)
 
-    async def clear(self) -> tuple[int, int]:
-        """Clears everything once; how many rows and bytes went."""
+    async def clear(self, moved: Progress | None = None) -> tuple[int, int]:
+        """Clears everything once; how many rows and bytes went.
+
+        With `moved` somebody waits for it, who is told of every step: then it makes way for nobody.
+        """
         rows = 0
-        while removed := await self._step(self._catalog.collect):
+        while removed := await self._step(self._catalog.collect, moved):
             rows += removed
         steps = await self._writer.run(self._steps)
         freed_bytes = 0
-        while (freed := await self._step(lambda: next(steps, None))) is not None:
+        while (freed := await self._step(lambda: next(steps, None), moved)) is not None:
             freed_bytes += freed
         return rows, freed_bytes
 
     def _steps(self) -> Iterator[int]:
         return self._store.sweep(lambda node, block: self._catalog.block(node, block) is not None)
 
-    async def _step(self, call: Callable[[], int | None]) -> int | None:
+    async def _step(self, call: Callable[[], int | None], moved: Progress | None) -> int | None:
+        if moved is not None:
+            moved()
+            return await self._writer.run(call)
         await asyncio.sleep(PAUSE_S)
         while self._busy():
             await asyncio.sleep(PAUSE_S)

@@ -110,21 +110,26 @@ def walk(tree: Tree, parts: tuple[str, ...], *, nearest: bool) -> int:
 
 
 def exchange(mount: Record, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Ask, also between the start of a fetching process and the moment when the mount attaches to it:
-    until then it knows nothing of what the mount serves.
+    """Ask the fetching process behind a mount."""
+    return exchange_in(mount.cache_dir, verb, arguments)
+
+
+def exchange_in(cache_dir: str, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Ask that of a cache directory, also between the start of a fetching process and the moment when a
+    mount attaches to it: until then it knows nothing of what the mount serves.
     """
     deadline_s = time.monotonic() + PAUSE_S
     while True:
         try:
-            return _exchange_once(mount, verb, arguments)
+            return _exchange_once(cache_dir, verb, arguments)
         except Refused as error:
             if error.exit_code != UsageError.exit_code or time.monotonic() > deadline_s:
                 raise
             time.sleep(0.1)
 
 
-def _exchange_once(mount: Record, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    client = Client(os.path.join(mount.cache_dir, "fetch.sock"))
+def _exchange_once(cache_dir: str, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    client = Client(os.path.join(cache_dir, "fetch.sock"))
     try:
         _connect(client)
         answer = client.exchange(Ask(client.next_id(), verb, arguments), ANSWER_LIMIT_S)

@@ -58,6 +58,7 @@ class Configured:
     source: str | None = None      # as given, with `given` and `sloppy` what it takes to read them again
     given: tuple[str, ...] = ()
     sloppy: bool = False
+    said: frozenset[str] = frozenset()  # the options that some place has said
 
 
 def split_options(text: str) -> list[str]:
@@ -183,7 +184,8 @@ def read(
         ignored=tuple(strong[0].ignored),
         **mount,
     )
-    return Configured(settings, organization, source, tuple(given), sloppy)
+    said_somewhere = frozenset(name for said in merged.values() for name in said)
+    return Configured(settings, organization, source, tuple(given), sloppy, said_somewhere)
 
 
 def chosen(source: str | None, sections: Mapping[str, Any]) -> tuple[list[str], str | None]:

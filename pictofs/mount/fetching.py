@@ -14,11 +14,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from pictofs.config import Settings
 from pictofs.mount.background import end_with_parent
-from pictofs.mount.plan import Plan
 
 _log = logging.getLogger(__name__)
 
@@ -67,10 +68,26 @@ class _Adopted:
         os.kill(self.pid, signal.SIGKILL)
 
 
+class Order(Protocol):
+    """What of a `Plan` is used here."""
+
+    @property
+    def settings(self) -> Settings:
+        """Where, and within which limits."""
+
+    @property
+    def log(self) -> str:
+        """Where it says what it has no log for yet; "" for nowhere."""
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """What it inherits, but for the keys."""
+
+
 class FetchingProcess:
     """At most one child at a time."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Order) -> None:
         self._plan = plan
         self._child: subprocess.Popen[bytes] | _Adopted | None = None
         self.ready_fd = -1

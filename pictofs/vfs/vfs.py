@@ -71,6 +71,7 @@ class Vfs:
         self.report = Report(tree, self._waits, self._reading, self.counters, facts)
         tree.offer_control(self.report.files())
         self.on_changed: Changes | None = None
+        self.on_damaged: Callable[[list[int]], None] | None = None
         self.on_link_lost: Callable[[], None] | None = None
 
     # operations
@@ -161,6 +162,8 @@ class Vfs:
                 self._waits.handle(message)
             elif isinstance(message, Changed):
                 self._changed(message.entries, message.nodes)
+                if message.bodies and self.on_damaged is not None:
+                    self.on_damaged(message.bodies)
             elif isinstance(message, State):
                 self._state(message)
 

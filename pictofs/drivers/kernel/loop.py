@@ -89,6 +89,7 @@ class KernelDriver:
         if mountpoint:
             mounting.read_ahead(mountpoint, self._negotiated.max_read_bytes >> 10)
         self._vfs.on_changed = self._changed
+        self._vfs.on_damaged = self._notifier.damaged
         attending = threading.Thread(target=self._attend, name="attend", daemon=True)
         self._answers.readers.start()
         self._notifier.start()

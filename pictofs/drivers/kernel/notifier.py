@@ -4,7 +4,8 @@ INVAL_ENTRY takes the parent directory's lock, and a LOOKUP or READDIR that wait
 sent from the loop it would wait for itself; sent from here it would stop everybody else in that directory.
 So it is held back while such a request is under way there, within reason. INVAL_INODE is sent for attributes
 only: that takes no lock. Page cache needs no telling (the bytes of a node never change, another version is
-another node), and a directory's cache goes when its mtime moves.
+another node), unless the disk has changed them behind our back: then it waits for reads of that file that are
+under way. A directory's cache goes when its mtime moves.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Notifier:
         self._news = threading.Condition(threading.Lock())   # innermost: nothing is locked under it
         self._entries: Told = {}
         self._nodes: dict[int, None] = {}
+        self._bodies: dict[int, None] = {}
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
 
@@ -60,6 +62,7 @@ class Notifier:
             self._ended = True
             self._entries.clear()
             self._nodes.clear()
+            self._bodies.clear()
             self._news.notify()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
@@ -75,20 +78,30 @@ class Notifier:
             self._nodes.update(dict.fromkeys(nodes))
             self._news.notify()
 
+    def damaged(self, nodes: Iterable[int]) -> None:
+        """Files of which wrong bytes may have been read: the page cache lets go. Returns at once."""
+        with self._news:
+            if not self._ended:
+                self._bodies.update(dict.fromkeys(nodes))
+                self._news.notify()
+
     def _run(self) -> None:
         held = False
         while True:
             with self._news:
                 if held:
                     self._news.wait(_LOOK_AGAIN_S)
-                while not (self._ended or self._entries or self._nodes):
+                while not (self._ended or self._entries or self._nodes or self._bodies):
                     self._news.wait()
                 if self._ended:
                     return
                 entries, self._entries = self._entries, {}
                 nodes, self._nodes = self._nodes, {}
+                bodies, self._bodies = self._bodies, {}
             try:
                 kept = self._send(entries, nodes)
+                for node in bodies:
+                    self._write(wire.inval_inode(node, 0))
             except OSError as error:
                 log.info("no more notifications: %s", error.strerror)
                 return

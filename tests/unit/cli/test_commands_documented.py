@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from pictofs import errors
 from pictofs.api import Budget, Client, Dataset, DownloadFailure, DownloadReport, Export, Image, Organization
 from pictofs.cli import app, shapes
+from pictofs.mount.caches import Info, Share
 
 DOCS = Path(__file__).parents[3] / "docs"
 TEXT = (DOCS / "commands.md").read_text(encoding="utf-8")
@@ -80,6 +82,11 @@ def test_every_json_field_is_documented() -> None:
     report = DownloadReport(dataset_id="d")
     told = {"schema", "success", *report.__struct_fields__, *DownloadFailure.__struct_fields__}
     assert fields("a download's report") == told
+
+
+def test_the_fields_of_the_cache_are_documented() -> None:
+    told = {field.name for kind in (Info, Share) for field in dataclasses.fields(kind)}
+    assert fields("`cache info`") == told
 
 
 def test_the_calls_of_the_library_that_are_named_exist() -> None:

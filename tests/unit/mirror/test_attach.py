@@ -209,7 +209,7 @@ def test_status_counts_what_was_asked_also_by_mounts_that_have_gone(tmp_path: Pa
             assert status["requests"] == {"api": sum(client.requests for client in w.clients), "storage": 1}
             assert status["bytes_fetched"] == 100
             assert status["cache"]["bytes"] == 100
-            assert status["datasets"] == [{"name": "D", "images": 3, "cached": 1}]
+            assert status["datasets"] == [{"name": "D", "images": 3, "cached": 1, "bytes": None}]
 
     asyncio.run(scenario())
 
