@@ -23,7 +23,7 @@
     ├── NoFuse                      5           ENODEV   this machine cannot mount
     ├── MountpointUnusable          6           ENOTDIR  the folder is missing, not empty or in use
     ├── NotMounted                  7           EINVAL   nothing of ours is mounted there, or it is busy
-    ├── CacheUnusable               2           EROFS    the cache directory cannot be used
+    ├── CacheUnusable               2           EIO      the cache directory cannot be used
     └── CacheFull                   1           ENOSPC   no room for a block; no reader ever sees it
 
 A message is one line that says what is wrong and how to mend it, and holds no secret.
@@ -194,10 +194,10 @@ class NotMounted(PictofsError):
 
 
 class CacheUnusable(PictofsError):
-    """The cache directory cannot be used as one."""
+    """The cache directory cannot be used as one: to a reader a disk that fails, not a read-only one."""
 
     exit_code = 2
-    errno = errno.EROFS
+    errno = errno.EIO
 
 
 class CacheFull(PictofsError):

@@ -23,10 +23,12 @@ LIMIT_S = 5.0
 def mark_this_run() -> None:
     """From now on, our descendants can be told from everything else, and temporary files are in one folder.
 
-    Other runs on this machine have others. The folder goes at the end, unless something is mounted in it.
+    Other runs on this machine have others, and so has each worker of a run that is spread over several. The
+    folder goes at the end, unless something is mounted in it.
     """
-    if MARK not in os.environ:
-        os.environ[MARK] = uuid.uuid4().hex
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    if not os.environ.get(MARK, "").startswith(worker):
+        os.environ[MARK] = f"{worker}-{uuid.uuid4().hex}"
         os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="pictofs-tests-")
         atexit.register(_tidy, os.environ["TMPDIR"], os.getpid())
 

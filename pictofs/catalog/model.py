@@ -245,7 +245,7 @@ class BlockRow(NamedTuple):
 
     node: int
     block: int
-    path: str                 # relative to the cache directory
+    path: str                 # relative to the cache directory; below SPILL where the store had no room
     size_bytes: int
     crc32c: int
     boot: int                 # index of the boot in which it was written or last verified
@@ -386,6 +386,7 @@ class Change:
         return bool(self.entries or self.nodes)
 
 
+SPILL = "tmp"  # the folder of blocks that the store had no room for
 MEDIA_BLOCK_BYTES = 8 << 20    # an image or an annotation is nearly always one block: one GET, one file
 EXPORT_BLOCK_BYTES = 256 << 10  # a random read brings few bytes that nobody asked for; GETs take many blocks
 MEMBER_BLOCK_BYTES = 1 << 20    # what was inflated: in memory a block at a time

@@ -4,7 +4,8 @@
                           │ no room: evict by the store's policy, and put again
                           │ still none, or the disk fails
                           └──────────▶ spill: a file under tmp/, catalog row as for any block; dropped again
-                                       when SPILL_S are over or the spill is full, the oldest first
+                                       when SPILL_S are over or the spill is full, the oldest first. It takes
+                                       half of what the disk has left at most: the catalog lives there too
 
 A row leaves the catalog before its file goes, so that nobody is sent to a file that is not there; a reader
 who was faster with the row than with the file wants the block again. Spills left by a killed process go at
@@ -18,19 +19,18 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from pictofs.catalog import Catalog
 from pictofs.catalog.arrivals import Arrival
-from pictofs.catalog.model import BlockAge, BlockRow, node_pk
-from pictofs.errors import CacheFull, PictofsError, TransferError
+from pictofs.catalog.model import SPILL, BlockAge, BlockRow, node_pk
+from pictofs.errors import CacheFull, CacheUnusable, PictofsError, TransferError
 from pictofs.mirror.plan import Fetch
 from pictofs.mirror.versions import Seen, Superseded, same, settle_image
 from pictofs.mirror.writer import Block
 from pictofs.store import Store, victims
 
 _log = logging.getLogger(__name__)
-SPILL = "tmp"
 SPILL_S = 30.0
 SPILL_BYTES = 256 << 20
 # A file that gives its place to spills and to the catalog's log when nothing else is left of a full disk.
@@ -236,7 +236,8 @@ class Room:
         try:
             self._write_down(rows)
         except PictofsError:
-            if not self._give_reserve():
+            kept = {Fetch(row.node, row.block) for row, _ in rows}
+            if not self._give_way(kept):
                 raise
             self._write_down(rows)
 
@@ -297,7 +298,8 @@ class Room:
     def _spill(self, block: Block) -> str:
         """The bytes as a file of their own, for the reader that waits."""
         size_bytes = len(block.body)
-        room = self._spill_bytes - size_bytes
+        spilled_bytes = self.spilled_bytes
+        room = min(self._spill_bytes, (self._store.free_bytes() + spilled_bytes) // 2) - size_bytes
         while self._spilled and self.spilled_bytes > max(0, room):
             self._unspill([next(iter(self._spilled))])
         for again in (False, True):
@@ -306,7 +308,7 @@ class Room:
             try:
                 self._write(os.path.join(self._cache_dir, path), block.body)
             except OSError as error:
-                if again or not self._give_reserve():
+                if again or not self._give_way():
                     raise TransferError(
                         f"no room in cache_dir {self._cache_dir} for the bytes of a read ({error.strerror}): "
                         "free some disk"
@@ -330,12 +332,16 @@ class Room:
             raise
 
     def _unspill(self, fetches: Iterable[Fetch]) -> None:
-        """Row first, then file; a row that has another path by now is another block's."""
+        """Row first, then file; a row that has another path by now is another block's.
+
+        Where the disk is too full to note that, the file goes all the same: a reader wants it again.
+        """
         for fetch in fetches:
             path, _, _ = self._spilled.pop(fetch)
-            row = self._catalog.block(fetch.node, fetch.block)
-            if row is not None and row.path == path:
-                self._catalog.drop_block(fetch.node, fetch.block)
+            with contextlib.suppress(CacheUnusable):
+                row = self._catalog.block(fetch.node, fetch.block)
+                if row is not None and row.path == path:
+                    self._catalog.drop_block(fetch.node, fetch.block)
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(self._cache_dir, path))
 
@@ -364,10 +370,13 @@ class Room:
         finally:
             os.close(handle)
 
-    def _give_reserve(self) -> bool:
+    def _give_way(self, kept: Collection[Fetch] = ()) -> bool:
+        """The disk is full: lets go of the reserve, else of all spills but `kept`; False with neither."""
         try:
             os.unlink(os.path.join(self._cache_dir, SPILL, _RESERVE))
         except OSError:
-            return False
+            spilled = [fetch for fetch in self._spilled if fetch not in kept]
+            self._unspill(spilled)
+            return bool(spilled)
         _log.warning("the disk under cache_dir %s is full", self._cache_dir)
         return True

@@ -194,6 +194,10 @@ class Store:
         self.bytes -= size_bytes
         return size_bytes
 
+    def free_bytes(self) -> int:
+        """What the disk has left, whatever the limits say."""
+        return self._free_bytes()
+
     def short_bytes(self, size_bytes: int) -> int:
         """How many bytes must go before `size_bytes` fit; 0 or less: they fit."""
         over_limit = self.bytes + size_bytes - self.limit_bytes

@@ -3,6 +3,10 @@
 A block is immutable: once opened, its descriptor gives the right bytes also after the store evicted the
 file. `get` opens what the catalog names; a path that is not there, of another length, or written in an
 earlier boot and not verified since (nothing was synced) is *lost*: the fetching process must look first.
+
+A file that the store has removed keeps its place on the disk while it is open, against every limit of the
+cache. So those are closed now and then (`release`), and of what the store had no room for at all only a few
+stay open.
 """
 
 from __future__ import annotations
@@ -12,9 +16,10 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
-from pictofs.catalog.model import BlockRow
+from pictofs.catalog.model import SPILL, BlockRow
 
 DEFAULT_LIMIT = 512
+MOST_SPILLED = 16   # more than one read of a MiB can need
 
 
 class Lost(Exception):
@@ -29,6 +34,7 @@ class Descriptors:
         self._boot = boot
         self._limit = limit
         self._open: OrderedDict[tuple[int, int], int] = OrderedDict()
+        self._spilled: list[tuple[int, int]] = []   # those of them that lie in the spill, the latest last
         self.opened = 0
         self.hits = 0
 
@@ -62,7 +68,17 @@ class Descriptors:
         self._open[row.node, row.block] = fd
         self.opened += 1
         self._shrink()
+        if row.path.startswith(SPILL):
+            self._spilled.append((row.node, row.block))
+            if len(self._spilled) > MOST_SPILLED:
+                self._close(self._spilled.pop(0))
         return fd
+
+    def release(self) -> None:
+        """Closes the files that have been removed: some 0.7 µs for each that is open."""
+        for key, fd in list(self._open.items()):
+            if not os.fstat(fd).st_nlink:
+                self._close(key)
 
     def _open_file(self, path: str) -> int:
         try:
@@ -83,12 +99,17 @@ class Descriptors:
         """Closes what is open of these nodes."""
         wanted = frozenset(nodes)
         for key in [key for key in self._open if key[0] in wanted]:
-            os.close(self._open.pop(key))
+            self._close(key)
 
     def close(self) -> None:
         """Closes all."""
         while self._open:
             os.close(self._open.popitem()[1])
+
+    def _close(self, key: tuple[int, int]) -> None:
+        fd = self._open.pop(key, None)
+        if fd is not None:
+            os.close(fd)
 
     def __len__(self) -> int:
         return len(self._open)

@@ -1,7 +1,7 @@
 """The one table from what can go wrong to the errno that the reader of a file sees.
 
     PictofsError            its class' own errno (`pictofs.errors`)
-    CacheUnusable           EIO: to a reader the catalog is a disk that fails, not a read-only one
+    CacheUnusable           EIO as well, and a line in the log: nobody else says it
     OSError                 its errno where that is positive, else EIO
     Failed over the link    the errno in the message where that is positive, else EIO
     no progress in time     EIO
@@ -37,7 +37,6 @@ def errno_of(error: Exception) -> int:
     """The errno for an exception that ended an operation; a fault of ours is logged with its traceback."""
     if isinstance(error, CacheUnusable):
         _log.error("%s", error)
-        return errno.EIO
     if isinstance(error, PictofsError | OSError):
         return positive(error.errno)
     _log.error("an operation ended in a fault of pictofs", exc_info=error)

@@ -93,6 +93,10 @@ class Reading:
             self._files.pop(node, None)
         self._descriptors.forget(nodes)
 
+    def release(self) -> None:
+        """Lets go of blocks that the store has removed."""
+        self._descriptors.release()
+
     def forget_all(self) -> None:
         """The catalog is another."""
         self._files.clear()

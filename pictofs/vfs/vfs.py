@@ -27,6 +27,7 @@ T = TypeVar("T")
 Changes = Callable[[list[tuple[int, str]], list[int]], None]
 
 _log = logging.getLogger(__name__)
+RELEASE_S = 2.0     # how long a file that the store has removed may hold its place on the disk
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -64,6 +65,7 @@ class Vfs:
         self._waits.on_lost = self._link_lost
         self._descriptors = Descriptors(settings.cache_dir, self._this_boot, descriptors)
         self._reading = Reading(tree, self._descriptors, self._waits.hint)
+        self._release_s = 0.0       # when to look again for what the store has removed
         self._refused: dict[int, float] = {}    # organization → from when on nothing of it is served
         self._ended: set[int] = set()           # those of them whose time has come
         self._offline: set[int] = set()
@@ -175,6 +177,9 @@ class Vfs:
         if len(self._refused) > len(self._ended):
             self._end_refused()
         due_s = self._waits.tick()
+        if self._clock() >= self._release_s:
+            self._release_s = self._clock() + RELEASE_S
+            self._reading.release()
         for organization, ends_s in self._refused.items():
             if organization not in self._ended:
                 left_s = max(0.0, ends_s - self._clock())

@@ -12,10 +12,10 @@ import google_crc32c
 import pytest
 
 from pictofs.catalog import Catalog
-from pictofs.catalog.model import BlockRow, Kind, node_id
+from pictofs.catalog.model import SPILL, BlockRow, Kind, node_id
 from pictofs.errors import CacheUnusable, TransferError
 from pictofs.mirror.plan import Fetch
-from pictofs.mirror.room import FRESH_S, SPILL, SPILL_S, Room
+from pictofs.mirror.room import FRESH_S, SPILL_S, Room
 from pictofs.mirror.writer import Block
 from pictofs.store import Store
 
@@ -187,6 +187,34 @@ def test_a_block_larger_than_the_spill_still_reaches_its_reader(place: Place) ->
     room = place.room(limit=0, spill_bytes=SIZE // 2)
     assert isinstance(room.keep([block(place.nodes[0])])[0], BlockRow)
     assert place.bytes_of(place.nodes[0]) == b"\1" * SIZE
+
+
+def test_the_spill_takes_half_of_what_the_disk_has_left_at_most(place: Place) -> None:
+    room = place.room(limit=0)
+    place.free_bytes = 3 * SIZE
+    for node in place.nodes[:4]:
+        room.keep([block(node)])
+        place.free_bytes = 4 * SIZE - room.spilled_bytes
+    assert room.spilled_bytes == 2 * SIZE
+    assert place.bytes_of(place.nodes[1]) is None
+    assert place.bytes_of(place.nodes[2]) == place.bytes_of(place.nodes[3]) == b"\1" * SIZE
+
+
+def test_on_a_full_disk_without_a_reserve_older_spills_give_their_place_to_newer_ones(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = place.room(limit=0)
+    room.keep([block(node) for node in place.nodes[:2]])
+    original = Room._write
+
+    def full(self: Room, path: str, body: bytes) -> None:
+        if len(os.listdir(place.path / SPILL)) > 1:
+            raise OSError(28, "No space left on device")
+        original(self, path, body)
+
+    monkeypatch.setattr(Room, "_write", full)
+    assert isinstance(room.keep([block(place.nodes[2])])[0], BlockRow)
+    assert [place.bytes_of(node) for node in place.nodes[:3]] == [None, None, b"\1" * SIZE]
 
 
 def test_spills_of_a_killed_process_go_at_the_next_start(place: Place) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from pictofs.catalog.model import EXPORT_BLOCK_BYTES
+from pictofs.catalog.model import EXPORT_BLOCK_BYTES, SPILL, BlockRow
 from pictofs.link.messages import Changed, Done, Read, Want
+from pictofs.vfs.descriptors import MOST_SPILLED, Descriptors
+from pictofs.vfs.vfs import RELEASE_S
 from tests.unit.tree.conftest import furnish
 from tests.unit.vfs.bench import Bench
 
@@ -50,6 +54,39 @@ def test_a_present_block_is_read_without_the_fetching_process(bench: Bench) -> N
     bench.restart()
     bench.link.broken = True
     assert bench.body(node) == b"top"
+
+
+def open_below(folder: Path) -> list[str]:
+    """What this process has open there, removed files too."""
+    there = []
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):    # the descriptor that listed them
+            there.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return [path for path in there if path.startswith(f"{folder}/")]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="NOT TESTED: /proc tells what is open")
+def test_what_the_store_has_removed_gives_back_its_place_on_the_disk(bench: Bench) -> None:
+    node = bench.node("org/Cars/images/top.jpg")
+    bench.body(node)
+    bench.world.evict(node)
+    store = bench.world.cache_dir / "store"
+    assert [path for path in open_below(store) if "deleted" in path]
+    bench.pass_s(RELEASE_S)
+    assert not [path for path in open_below(store) if "deleted" in path]
+    assert bench.body(node) == b"top"
+
+
+def test_of_what_the_store_had_no_room_for_a_few_files_stay_open(tmp_path: Path) -> None:
+    held = Descriptors(str(tmp_path), lambda: 1)
+    (tmp_path / SPILL).mkdir()
+    for number in range(MOST_SPILLED + 3):
+        (tmp_path / SPILL / str(number)).write_bytes(b"x")
+        held.open(BlockRow(number, 0, f"{SPILL}/{number}", 1, 0, 1))
+    assert len(held) == MOST_SPILLED
+    assert held.held(2, 0) is None
+    assert held.held(3, 0) is not None
+    held.close()
 
 
 def test_a_block_whose_file_is_gone_is_wanted_as_lost(bench: Bench) -> None:
