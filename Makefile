@@ -37,3 +37,4 @@ system-demo:
 
 system-test:
 	@.ci/packages fuse libfuse2 unzip rsync
+	@.ci/packages chromium

@@ -35,6 +35,7 @@ COMMANDS = {
     "whoami": "whoami",
     "demo": "demo",
     "emulator": "emulating",
+    "ui": "viewing",
     "upgrade": "upgrading",
     "cache": "caching",
     "install": "installing",

@@ -137,6 +137,7 @@ def _tour(mountpoint: str, control_url: str) -> None:
         ),
         (f"ls {root}/{dataset}/splits/train/images", "views by reference, for training code"),
         (f"unzip -l {root}/{dataset}/exports/*.zip", "an export's list, without fetching the export"),
+        (f"{_this_program()} ui", "a page in the browser: figures, and pictures with what is drawn on them"),
         (f"{_this_program()} status", "what the mount is doing; also in .pictofs/status.json"),
         (f"curl -s {control_url}/counters?detail=false", "what the service was asked"),
         (f"curl -s -X POST {control_url}/faults -d '{_FAULT}'", "break one in ten transfers, and copy again"),

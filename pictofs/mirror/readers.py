@@ -16,6 +16,7 @@ PIDS = 1024
 # As /proc/<pid>/comm has them: at most 15 characters.
 _IDLERS = frozenset({
     "file", "mds", "nautilus", "dolphin", "kioworker", "kioslave5", "thunar", "nemo", "clamscan", "clamd",
+    "pictofs-ui",  # the page's thumbnails: ui/server.py
 })  # fmt: skip
 _IDLING = (
     "baloo_file", "tracker-", "localsearch", "updatedb", "plocate", "tumblerd", "thumbnail", "gdk-pixbuf-thu",

@@ -31,7 +31,8 @@ ROOMS: dict[str, set[str]] = {
     "vfs": {"tree", "catalog", "link"},
     "drivers": {"vfs"},
     "mount": _BELOW_MOUNT,
-    "cli": {*_BELOW_MOUNT, "download", "mount", "emulator"},
+    "ui": {"api", "mount"},
+    "cli": {*_BELOW_MOUNT, "download", "mount", "ui", "emulator"},
     "torch": set(),
     "__main__": {"cli"},
 }
@@ -44,7 +45,7 @@ LIBRARIES: dict[str, set[str]] = {
     "diskcache": {"store"},
     "fuse": {"drivers"},
     "google_crc32c": {"storage", "store", "download", "mirror", "emulator"},
-    "cachetools": {"mirror", "tree", "vfs"},
+    "cachetools": {"mirror", "tree", "ui", "vfs"},
     "msgspec": {"api", "link", "mirror", "tree", "vfs", "catalog", "emulator"},
     "prometheus_client": {"mount", "vfs"},
     "tomllib": {"mount"},

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from pictofs.mirror.readers import Habit, Readers, habit_of
+from pictofs.ui.server import READER
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,7 @@ from pictofs.mirror.readers import Habit, Readers, habit_of
         ("tumblerd", Habit.IDLES),
         ("gdk-pixbuf-thum", Habit.IDLES),
         ("file", Habit.IDLES),
+        (READER, Habit.IDLES),
     ],
 )
 def test_a_name_tells_what_a_process_does(name: str, habit: Habit) -> None:
