@@ -24,12 +24,12 @@ from typing import Any
 import google_crc32c
 
 from pictofs.catalog import Catalog, CatalogReader
-from pictofs.catalog.model import Change
+from pictofs.catalog.model import SPILL, Change
 from pictofs.catalog.read_usage import Kept
 from pictofs.errors import UsageError
 from pictofs.mirror.plan import Fetch
 from pictofs.mirror.report import path_of
-from pictofs.mirror.room import SPILL, Room
+from pictofs.mirror.room import Room
 from pictofs.mirror.singleflight import Progress
 from pictofs.mirror.upkeep import Upkeep
 from pictofs.mirror.writer import Writer
