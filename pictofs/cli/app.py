@@ -38,6 +38,7 @@ COMMANDS = {
     "ui": "viewing",
     "upgrade": "upgrading",
     "cache": "caching",
+    "doctor": "doctoring",
     "install": "installing",
     "uninstall": "installing",
 }

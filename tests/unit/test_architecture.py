@@ -32,7 +32,8 @@ ROOMS: dict[str, set[str]] = {
     "drivers": {"vfs"},
     "mount": _BELOW_MOUNT,
     "ui": {"api", "mount"},
-    "cli": {*_BELOW_MOUNT, "download", "mount", "ui", "emulator"},
+    "doctor": {*_BELOW_MOUNT, "mount"},
+    "cli": {*_BELOW_MOUNT, "download", "mount", "ui", "doctor", "emulator"},
     "torch": set(),
     "__main__": {"cli"},
 }

@@ -13,6 +13,7 @@ import pytest
 from pictofs import errors
 from pictofs.api import Budget, Client, Dataset, DownloadFailure, DownloadReport, Export, Image, Organization
 from pictofs.cli import app, shapes
+from pictofs.doctor import Finding, Level, bundle
 from pictofs.mount.caches import Info, Share
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -87,6 +88,11 @@ def test_every_json_field_is_documented() -> None:
 def test_the_fields_of_the_cache_are_documented() -> None:
     told = {field.name for kind in (Info, Share) for field in dataclasses.fields(kind)}
     assert fields("`cache info`") == told
+
+
+def test_the_fields_of_doctors_findings_are_documented() -> None:
+    document = bundle.report([Finding("a", Level.PASS, "b")])
+    assert fields("`doctor`") == {*document, *document["findings"][0]}
 
 
 def test_the_calls_of_the_library_that_are_named_exist() -> None:
