@@ -36,5 +36,5 @@ system-demo:
 	@.ci/packages fuse
 
 system-test:
-	@.ci/packages fuse libfuse2 unzip rsync
+	@.ci/packages fuse libfuse2 unzip zip 7z jar rsync
 	@.ci/packages chromium

@@ -35,6 +35,7 @@ MEMORY_BYTES = 3 << 30     # two million members take half of it
 CPU_S = 120
 _ENCRYPTED = 0x1
 _UTF8 = 0x800
+_UNIX = (3, 19)            # made on Unix, on Mac OS X
 _UNICODE_PATH = 0x7075     # Info-ZIP's extra field: version, CRC-32 of the name it stands for, UTF-8
 
 
@@ -130,23 +131,31 @@ def entries(archive: zipfile.ZipFile) -> Iterator[Entry]:
 
 
 def _name(info: zipfile.ZipInfo) -> str:
-    """The name as it is there: UTF-8 where a flag or Info-ZIP's extra field says so, else code page 437."""
+    """The name as it is there: UTF-8 where a flag, Info-ZIP's extra field or its bytes say so, else cp437."""
     name = info.orig_filename
-    extra = info.extra
-    if info.flag_bits & _UTF8 or len(extra) < 9:
+    if info.flag_bits & _UTF8:
         return name
+    written = name.encode("cp437")  # as zipfile read it: each byte is a character
+    better = _extra_name(info.extra, written) if len(info.extra) >= 9 else None
+    if better is None and info.create_system in _UNIX:
+        better = written  # a name as it is on the disk: Debian's zip sets no flag for it
+    try:
+        return name if better is None else better.decode()
+    except UnicodeDecodeError:
+        return name
+
+
+def _extra_name(extra: bytes, written: bytes) -> bytes | None:
+    """The name in Info-ZIP's extra field, where it stands for this one."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, at)
         if kind == _UNICODE_PATH and length > 5 and at + 4 + length <= len(extra):
             version, crc32 = struct.unpack_from("<BL", extra, at + 4)
-            try:
-                if version == 1 and crc32 == zlib.crc32(name.encode("cp437")):
-                    return extra[at + 9 : at + 4 + length].decode("utf-8")
-            except UnicodeError:
-                return name
+            if version == 1 and crc32 == zlib.crc32(written):
+                return extra[at + 9 : at + 4 + length]
         at += 4 + length
-    return name
+    return None
 
 
 def read(archive: BinaryIO, limit: int) -> Iterator[Message]:

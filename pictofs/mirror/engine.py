@@ -187,7 +187,7 @@ class Engine:
         )
         exports = Exports(
             reader, catalog, writer, self.flights, listings, self._courier, push, self._room.forget,
-            wall_ns=wall_ns,
+            jobs=self._limits.transfers, wall_ns=wall_ns,
         )  # fmt: skip
         archives = join(
             reader, catalog, writer, self.flights, exports, self._room,

@@ -21,7 +21,7 @@ from pictofs.mirror.links import Scope, Signed
 from pictofs.mirror.listing import Listings
 from pictofs.mirror.plan import Extent, Fetch, extent, length
 from pictofs.mirror.renamed import ask_by_name
-from pictofs.mirror.runs import Runs
+from pictofs.mirror.runs import JOBS, Runs
 from pictofs.mirror.singleflight import Flight, SingleFlight
 from pictofs.mirror.transfer import Courier, Progress
 from pictofs.mirror.versions import Seen
@@ -30,7 +30,7 @@ from pictofs.storage import Get, Got
 
 
 class Exports:
-    """Lists, sizes and blocks of exports. `forget` drops every block of a node."""
+    """Lists, sizes and blocks of exports. `forget` drops every block of a node; `jobs` bounds transfers."""
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class Exports:
         push: Callable[[Change], None],
         forget: Callable[[int], None],
         *,
+        jobs: int = JOBS,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._reader = reader
@@ -54,7 +55,7 @@ class Exports:
         self._push = push
         self._forget = forget
         self._wall_ns = wall_ns
-        self._runs = Runs(self._run)
+        self._runs = Runs(self._run, jobs=min(jobs, JOBS))
         self._seen: dict[int, Seen] = {}  # node → the object that its blocks on disk are of
 
     async def listed(self, member: Membership, dataset: int, flight: Flight) -> None:

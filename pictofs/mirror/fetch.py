@@ -22,11 +22,22 @@ from pictofs.link.messages import Priority, Want
 from pictofs.mirror import availability
 from pictofs.mirror.access import Membership
 from pictofs.mirror.flight import Claim, Ended, Flight, Queue, Underway, underway
-from pictofs.mirror.plan import API_JOBS, INFLATE_JOBS, Fetch, Lane, blocks, lane, length, plan, spare
+from pictofs.mirror.plan import (
+    API_JOBS,
+    ARCHIVE_JOBS,
+    INFLATE_JOBS,
+    Fetch,
+    Lane,
+    blocks,
+    lane,
+    length,
+    plan,
+    spare,
+)
 from pictofs.mirror.transfer import Progress
 
 _log = logging.getLogger(__name__)
-_JOBS = {Lane.API: API_JOBS, Lane.INFLATE: INFLATE_JOBS}
+_JOBS = {Lane.API: API_JOBS, Lane.ARCHIVE: ARCHIVE_JOBS, Lane.INFLATE: INFLATE_JOBS}
 # More blocks than this in one Want are a mistake: 64 GiB of media.
 WANT_LIMIT_BLOCKS = 8192
 

@@ -17,6 +17,7 @@ from pictofs.catalog.model import Kind, block_bytes, node_kind
 from pictofs.link.messages import Priority
 
 API_JOBS = 24      # as many as there are threads for API calls
+ARCHIVE_JOBS = 128 # blocks, not transfers: those that lie side by side are one. 32 MiB
 INFLATE_JOBS = 32  # each waits for blocks of its archive, which take transfers
 # One slot in four is out of bounds for what nobody waits for.
 RESERVED_SHARE = 4
@@ -26,6 +27,7 @@ class Lane(enum.Enum):
     """What a fetch takes."""
 
     STORAGE = "storage"
+    ARCHIVE = "archive"
     API = "api"
     INFLATE = "inflate"
 
@@ -45,11 +47,11 @@ class Extent:
     last: int | None
 
 
-_LANES = {Kind.ANNOTATION: Lane.API, Kind.MEMBER: Lane.INFLATE}
+_LANES = {Kind.ANNOTATION: Lane.API, Kind.EXPORT: Lane.ARCHIVE, Kind.MEMBER: Lane.INFLATE}
 
 
 def lane(node: int) -> Lane:
-    """An annotation takes an API request, images and exports a transfer.
+    """An annotation takes an API request, an image a transfer, a block of an archive a part of one.
 
     A member takes other fetches: in a lane with those it would wait for its own slot.
     """

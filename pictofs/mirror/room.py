@@ -118,12 +118,13 @@ class Room:
         return answers
 
     def _plain(self, blocks: Sequence[Block]) -> set[int]:
-        """Which of these are of the version that their image has now: nothing about it is to be settled."""
+        """Which of these are of the version that their node has now: nothing about it is to be settled."""
+        settled = {at for at, block in enumerate(blocks) if block.seen is None}
         images = [node_pk(block.node) for block in blocks if block.seen is not None]
         if len(images) < 2:
-            return set()
+            return settled
         rows = {row.pk: row for row in self._catalog.images_at(images)}
-        return {
+        return settled | {
             at
             for at, block in enumerate(blocks)
             if block.seen is not None

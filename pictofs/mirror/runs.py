@@ -16,6 +16,7 @@ from pictofs.mirror.transfer import Progress
 from pictofs.storage import Got
 
 RUN_BLOCKS = 8  # 2 MiB: the first byte of a run waits for its last
+JOBS = 32       # transfers
 
 Transfer = Callable[[Membership, int, int, int, Progress], Awaitable[Got]]
 
@@ -33,14 +34,16 @@ class _Wish:
 class Runs:
     """Gathers what is asked for in one turn of the event loop.
 
-    `transfer` gets blocks `first` to `last` of a node: one `Got` that holds all of them.
+    `transfer` gets blocks `first` to `last` of a node: one `Got` that holds all of them; at most `jobs` of
+    them at once.
     """
 
-    def __init__(self, transfer: Transfer, *, most_blocks: int = RUN_BLOCKS) -> None:
+    def __init__(self, transfer: Transfer, *, jobs: int = JOBS, most_blocks: int = RUN_BLOCKS) -> None:
         self._transfer = transfer
         self._most_blocks = most_blocks
         self._gathering: dict[tuple[int, int], list[_Wish]] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(max(1, jobs))  # first come, first served
 
     async def get(self, member: Membership, node: int, block: int, progress: Progress) -> Got:
         """A transfer that holds the block, maybe among others. PictofsError of the transfer."""
@@ -69,7 +72,8 @@ class Runs:
                 wish.progress(size_bytes // len(run))
 
         try:
-            got = await self._transfer(run[0].member, node, run[0].block, run[-1].block, progressed)
+            async with self._slots:
+                got = await self._transfer(run[0].member, node, run[0].block, run[-1].block, progressed)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - it is each awaiter's

@@ -1,8 +1,11 @@
 """Who reads an archive in order, and how far ahead of it to fetch: pure.
 
-A reader is a process on one archive. The first block behind the one it read last is proof enough for a small
-window; the window doubles as long as the reader goes on, and is gone with the first step aside. Whoever
-begins at the end reads the directory there: the end comes in one piece.
+A reader is a process on one archive. Some blocks in a row are proof enough for a window as long as the row;
+so the window doubles as long as the reader goes on, and whoever takes one member and goes has fetched little
+in vain. It is gone with the first step aside. News come late and out of order: a block that was here is told
+of some time after it was read, one that was not when it is asked for, and the kernel asks ahead of who reads.
+So what lies within the row or the window is no step aside. Whoever begins at the end reads the directory
+there: the end comes in one piece.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 READERS = 256
-FIRST_WINDOW = 4           # blocks
+PROOF_BLOCKS = 3           # a member of a picture's size lies in two
 LONGEST_WINDOW = 128       # 32 MiB
 SLACK = 1                  # blocks that may be skipped: what is stored with headers between
 END_SHARE = 256            # of an archive: its end, where the directory is, and never much of it
@@ -20,7 +23,8 @@ END_BLOCKS = 16
 
 @dataclass(slots=True)
 class _Reader:
-    last: int              # the last block it was seen on
+    row: range             # the blocks it has read in order
+    before: range          # the row before that, of which there may still be news
     window: int = 0
     reach: int = 0         # the first block that was not asked for ahead
 
@@ -39,29 +43,34 @@ class Sequences:
         key = (node, pid)
         reader = self._readers.get(key)
         if reader is None:
-            reader = self._readers[key] = _Reader(last, 0, last + 1)
+            self._readers[key] = _Reader(range(first, last + 1), range(0))
             while len(self._readers) > READERS:
                 self._readers.popitem(last=False)
             if last + 1 == count:
                 return range(max(0, count - min(END_BLOCKS, max(1, count // END_SHARE))), first)
             return range(0)
         self._readers.move_to_end(key)
-        if last <= reader.last and first >= reader.last - SLACK:
-            return range(0)  # still there
-        if not reader.last < first <= reader.last + 1 + SLACK:
-            reader.last, reader.window, reader.reach = last, 0, last + 1
+        if _within(first, last, reader.row) or _within(first, last, reader.before):
             return range(0)
-        reader.last = last
+        if not reader.row.start <= first <= max(reader.row.stop, reader.reach) + SLACK:
+            reader.row, reader.before = range(first, last + 1), reader.row
+            reader.window = reader.reach = 0
+            return range(0)
+        reader.row = range(reader.row.start, last + 1)
         return self._ahead(reader, count, min(self._longest, longest or self._longest))
 
     def _ahead(self, reader: _Reader, count: int, longest: int) -> range:
         """Asked anew when half of the window is read, so that the rest is on its way meanwhile."""
-        reader.reach = max(reader.reach, reader.last + 1)
-        left = reader.reach - reader.last - 1
-        if reader.window and left > reader.window // 2:
+        at = reader.row.stop
+        reader.reach = max(reader.reach, at)
+        if len(reader.row) < PROOF_BLOCKS or (reader.window and reader.reach - at > reader.window // 2):
             return range(0)
-        reader.window = min(longest, reader.window * 2 or FIRST_WINDOW)
-        end = min(count, reader.last + 1 + reader.window)
+        reader.window = min(longest, len(reader.row))
+        end = min(count, at + reader.window)
         ahead = range(reader.reach, end)
         reader.reach = max(reader.reach, end)
         return ahead
+
+
+def _within(first: int, last: int, row: range) -> bool:
+    return row.start <= first and last < row.stop

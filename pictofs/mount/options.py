@@ -156,7 +156,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "jobs", "jobs", values.count, "N", "adaptive, at most 64",
-        "the ceiling on transfers at once; belongs to the cache directory",
+        "the ceiling on transfers at once, for images and for archives each; belongs to the cache directory",
         "beyond 64 connections nothing got faster in measurements",
     ),
     Option(

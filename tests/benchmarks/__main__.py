@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("driver", "fetch", "epochs", "catalog_size", "emulator_throughput", "storage_client", "killing")
+NAMES = (
+    "driver", "fetch", "epochs", "exports", "catalog_size", "emulator_throughput", "storage_client",
+    "killing",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ _STEMS = (
 )
 
 
-def _jpeg(color: int, side: int = 24) -> bytes:
+def jpeg(color: int, side: int = 24) -> bytes:
     body = io.BytesIO()
     Image.new("RGB", (side, side), (color % 256, color // 7 % 256, color // 49 % 256)).save(body, "JPEG")
     return body.getvalue()
@@ -44,7 +44,7 @@ def nested(data: Path) -> Path:
     """2,000 pictures in nested folders with names of all kinds, an annotation for most, and an export."""
     root = data / NESTED
     chance = random.Random(7)
-    pictures = [_jpeg(color * 37) for color in range(64)]
+    pictures = [jpeg(color * 37) for color in range(64)]
     for number in range(NESTED_IMAGES):
         folder = _FOLDERS[number % len(_FOLDERS)]
         name = f"{_STEMS[number % len(_STEMS)]} {number:04d}"
@@ -66,7 +66,7 @@ def nested(data: Path) -> Path:
     (root / "exports").mkdir()
     with zipfile.ZipFile(root / "exports" / "whole.zip", "w") as archive:
         for number in range(40):
-            archive.writestr(f"images/{number:03d}.jpg", _jpeg(number) + chance.randbytes(100_000))
+            archive.writestr(f"images/{number:03d}.jpg", jpeg(number) + chance.randbytes(100_000))
     return root
 
 

@@ -226,7 +226,7 @@ def test_a_wrong_byte_never_arrives(calm: Running, mounts: Make) -> None:
 
 
 def content(name: str, size: int = 3000) -> bytes:
-    body = sources._jpeg(sum(name.encode()) * 31)
+    body = sources.jpeg(sum(name.encode()) * 31)
     return body + (name.encode() * (size // len(name) + 1))[: size - len(body)]
 
 

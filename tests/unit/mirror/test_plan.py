@@ -73,4 +73,4 @@ def test_the_blocks_of_a_file_are_its_bytes_once(size_bytes: int) -> None:
 def test_annotations_take_the_budget_s_lane_and_files_of_the_storage_host_the_other() -> None:
     assert lane(node_id(5, Kind.ANNOTATION)) is Lane.API
     assert lane(node_id(5, Kind.IMAGE)) is Lane.STORAGE
-    assert lane(node_id(5, Kind.EXPORT)) is Lane.STORAGE
+    assert lane(node_id(5, Kind.EXPORT)) is Lane.ARCHIVE

@@ -94,3 +94,16 @@ def test_a_transfer_goes_on_for_whoever_is_left_and_ends_when_nobody_is() -> Non
         assert host.cancelled == 1
 
     asyncio.run(main())
+
+
+def test_no_more_transfers_than_jobs_are_under_way_and_the_others_follow() -> None:
+    async def main() -> None:
+        host = Host()
+        tasks = await ask(Runs(host.transfer, jobs=2), 1, 10, 20, 30)
+        assert host.asked == [(1, 1), (10, 10)]
+        tasks[2].cancel()
+        host.go.set()
+        assert await tasks[3] == (30, 30)
+        assert host.asked == [(1, 1), (10, 10), (30, 30)], "nobody waits for the third"
+
+    asyncio.run(main())

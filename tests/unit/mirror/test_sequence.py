@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from pictofs.mirror.sequence import FIRST_WINDOW, LONGEST_WINDOW, Sequences
+from pictofs.mirror.sequence import LONGEST_WINDOW, PROOF_BLOCKS, Sequences
 
 COUNT = 10_000
 
@@ -15,6 +15,20 @@ def test_a_first_read_and_scattered_ones_bring_nothing_ahead() -> None:
         assert not sequences.seen(1, 1, block, block, COUNT)
 
 
+def test_who_takes_one_picture_and_goes_has_fetched_nothing_in_vain() -> None:
+    sequences = Sequences()
+    for number in range(50):
+        assert not sequences.seen(1, 1, 150 * number, 150 * number, COUNT)
+        assert not sequences.seen(1, 1, 150 * number + 1, 150 * number + 1, COUNT)
+
+
+def test_what_is_fetched_ahead_is_never_more_than_what_was_read_in_order() -> None:
+    sequences = Sequences()
+    for block in range(500):
+        ahead = sequences.seen(1, 1, block, block, COUNT)
+        assert not ahead or ahead.stop - block - 1 <= block + 1
+
+
 def test_the_window_begins_small_and_doubles_with_every_proof() -> None:
     sequences = Sequences()
     asked: list[range] = []
@@ -22,7 +36,7 @@ def test_the_window_begins_small_and_doubles_with_every_proof() -> None:
         ahead = sequences.seen(1, 1, block, block, COUNT)
         if ahead:
             asked.append(ahead)
-    assert asked[0] == range(2, 2 + FIRST_WINDOW)
+    assert asked[0] == range(PROOF_BLOCKS, 2 * PROOF_BLOCKS)
     assert all(left.stop == right.start for left, right in itertools.pairwise(asked)), "each once"
     assert max(len(ahead) for ahead in asked) <= LONGEST_WINDOW
     assert len(asked) < 2000 / (LONGEST_WINDOW / 2) + 12, "few requests for many blocks"
@@ -34,7 +48,7 @@ def test_a_reader_never_catches_up_with_its_window() -> None:
     for block in range(5000):
         ahead = sequences.seen(1, 1, block, block, COUNT)
         here = max(here, ahead.stop)
-        assert block < 2 or here > block
+        assert block < PROOF_BLOCKS or here > block
 
 
 def test_a_step_aside_ends_the_window() -> None:
@@ -42,7 +56,27 @@ def test_a_step_aside_ends_the_window() -> None:
     for block in range(100):
         sequences.seen(1, 1, block, block, COUNT)
     assert not sequences.seen(1, 1, 5000, 5000, COUNT)
-    assert sequences.seen(1, 1, 5001, 5001, COUNT) == range(5002, 5002 + FIRST_WINDOW)
+    assert not sequences.seen(1, 1, 5001, 5001, COUNT)
+    assert sequences.seen(1, 1, 5002, 5002, COUNT) == range(5003, 5003 + PROOF_BLOCKS)
+
+
+def test_news_that_come_late_or_out_of_order_are_no_step_aside() -> None:
+    sequences = Sequences()
+    assert not sequences.seen(1, 1, 0, 0, COUNT)
+    assert sequences.seen(1, 1, 1, 2, COUNT) == range(3, 6)
+    assert not sequences.seen(1, 1, 0, 0, COUNT), "a block that was here is told of later"
+    assert sequences.seen(1, 1, 6, 6, COUNT) == range(7, 14), "those before it were here"
+    assert not sequences.seen(1, 1, 3, 5, COUNT)
+    assert sequences.seen(1, 1, 14, 14, COUNT) == range(15, 30)
+
+
+def test_late_news_of_the_row_before_do_not_end_the_new_one() -> None:
+    sequences = Sequences()
+    for block in range(10):
+        sequences.seen(1, 1, block, block, COUNT)
+    assert not sequences.seen(1, 1, 5000, 5001, COUNT)
+    assert not sequences.seen(1, 1, 9, 9, COUNT)
+    assert sequences.seen(1, 1, 5002, 5002, COUNT) == range(5003, 5006)
 
 
 def test_nothing_behind_the_end_is_asked_for() -> None:
