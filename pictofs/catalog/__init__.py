@@ -5,7 +5,7 @@ either scans nothing. `model` holds the rows that both speak in.
 """
 
 from pictofs.catalog.catalog import Catalog
-from pictofs.catalog.read_blocks import first_block
+from pictofs.catalog.read_blocks import JOINABLE, JOINED, first_block
 from pictofs.catalog.reader import CatalogReader
 
-__all__ = ["Catalog", "CatalogReader", "first_block"]
+__all__ = ["JOINABLE", "JOINED", "Catalog", "CatalogReader", "first_block"]

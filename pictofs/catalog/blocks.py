@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pictofs.catalog.columns import pack_path
 from pictofs.catalog.eviction import EvictionReads
 from pictofs.catalog.model import BlockRow, Kind, node_id, node_kind, node_pk
+from pictofs.catalog.read_blocks import JOINABLE, JOINED
 from pictofs.catalog.writing import Writing, paged
 
 _PUT = (
@@ -70,7 +71,9 @@ class BlockWrites(EvictionReads, Writing):
     def touch_blocks(self, blocks: Iterable[tuple[int, int]]) -> None:
         """Readers were seen on these blocks now: what `lru` goes by."""
         now_s = int(self._clock_s())
-        for page in paged(list(blocks)):
+        keys = list(blocks)
+        keys += {(node, JOINED) for node, _ in keys if node & 0xFF in JOINABLE}
+        for page in paged(keys):
             with self._transaction():
                 self._run_many(
                     "UPDATE block SET used_s = ? WHERE node = ? AND block = ?",

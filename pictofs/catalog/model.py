@@ -241,7 +241,7 @@ class OpenedRow:
 
 
 class BlockRow(NamedTuple):
-    """A block that is whole in the store. A tuple, since every first read of a file makes one."""
+    """A block that is whole in the store, or all (`JOINED`). A tuple, since every first read makes one."""
 
     node: int
     block: int

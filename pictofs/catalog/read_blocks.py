@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from pictofs.catalog.columns import unpack_path
 from pictofs.catalog.connected import Connected
-from pictofs.catalog.model import BlockRow, FoundImage, Kind, block_bytes, node_kind, node_pk
+from pictofs.catalog.model import (
+    BlockRow,
+    FoundImage,
+    Kind,
+    block_bytes,
+    node_kind,
+    node_pk,
+)
+
+# The number of the "block" that a whole object is, once its blocks were joined into one file. They are
+# dropped then, and whoever asks for one of them is given this row. It was synced before it was entered.
+JOINED = -1
+# Images and annotations are one block as good as always.
+JOINABLE = frozenset((Kind.EXPORT, Kind.MEMBER))
 
 _BLOCK = "SELECT node, block, path, size, crc32c, boot FROM block"
 
@@ -13,12 +26,19 @@ class BlockReads(Connected):
     """What of a node is on this machine."""
 
     def block(self, node: int, block: int) -> BlockRow | None:
-        """That block, if it is whole in the store."""
+        """That block, if it is whole in the store; the row of the file that it lies in, if that is JOINED."""
         row = self._row(f"{_BLOCK} WHERE node = ? AND block = ?", (node, block))
+        return _block(row) if row else self.joined(node)
+
+    def joined(self, node: int) -> BlockRow | None:
+        """The one file that holds the whole object, if its blocks were joined."""
+        if node & 0xFF not in JOINABLE:
+            return None
+        row = self._row(f"{_BLOCK} WHERE node = ? AND block = ?", (node, JOINED))
         return _block(row) if row else None
 
     def blocks(self, node: int) -> list[BlockRow]:
-        """All blocks of a node that are there, in order."""
+        """All blocks of a node that are there, in order; JOINED is first."""
         return [_block(row) for row in self._rows(f"{_BLOCK} WHERE node = ? ORDER BY block", (node,))]
 
     def blocks_from(self, node: int, block: int, limit: int) -> list[BlockRow]:
@@ -36,9 +56,8 @@ class BlockReads(Connected):
             if size_bytes is None:
                 return False
         count = -(-size_bytes // block_bytes(node_kind(node)))
-        return bool(
-            self._value("SELECT count(*) FROM block WHERE node = ? AND block < ?", (node, count)) == count
-        )
+        sql = "SELECT count(*) FROM block WHERE node = ? AND block >= 0 AND block < ?"
+        return bool(self._value(sql, (node, count)) == count) or self.joined(node) is not None
 
     def size_bytes(self, node: int) -> int | None:
         """The size of an image, an annotation, an export or a member, old versions too; None: not known."""

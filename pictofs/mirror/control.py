@@ -8,6 +8,8 @@
                                  → {"fetched": n, "bytes": n, "failed": [[node, why], …]}
     evict    {"nodes": […]}      drops what is here of them, unless something is pinned → {"evicted": n}
     verify, clear, prune, settle see `stock`
+    join     {"nodes": […]}      puts archives and members that are whole into one file each, for
+                                 io=passthrough → {"joined": n}
     reload   {}                  forgets backoffs and tries the service now → {"tried": n}
     advise   {"nodes": […]}      the order in which files will be read, kept until the next; with "more" these
                                  come behind the others → {"advised": n}
@@ -22,6 +24,7 @@ from pictofs.catalog import Catalog, CatalogReader
 from pictofs.catalog.model import ROOT_NODE, Kind, node_id
 from pictofs.errors import UsageError
 from pictofs.mirror.access import Membership
+from pictofs.mirror.joining import Joining
 from pictofs.mirror.locate import organization, place
 from pictofs.mirror.looks import Looks
 from pictofs.mirror.report import Report
@@ -52,6 +55,7 @@ class Control:
         stock: Stock,
         report: Report,
         warmer: Warmer,
+        joining: Joining,
         advise: Advise,
     ) -> None:
         self._reader = reader
@@ -61,6 +65,7 @@ class Control:
         self._stock = stock
         self._report = report
         self._warmer = warmer
+        self._joining = joining
         self._advise = advise
 
     async def answer(
@@ -80,6 +85,8 @@ class Control:
                 return await self._warmer.warm(members, _nodes(arguments), moved)
             case "evict":
                 return await self._warmer.evict(_nodes(arguments))
+            case "join":
+                return {"joined": await self._joining.join(_nodes(arguments))}
             case "reload":
                 return self._reload(members)
             case "advise":

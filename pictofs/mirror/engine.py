@@ -29,6 +29,7 @@ from pictofs.mirror.dispatch import Dispatch
 from pictofs.mirror.exports import Exports
 from pictofs.mirror.fetch import Fetcher, Source
 from pictofs.mirror.images import Images
+from pictofs.mirror.joining import Joining
 from pictofs.mirror.listing import Listings
 from pictofs.mirror.looks import Looks
 from pictofs.mirror.order import Orders
@@ -125,6 +126,7 @@ class Engine:
         await self.fetcher.stop()
         await self.looks.stop()
         await self.usage.stop()
+        self.joining.stop()
         await self.flights.stop()
         for access in self.register.accesses:
             await access.close()
@@ -220,6 +222,9 @@ class Engine:
         )
         self.usage = Usage(catalog.path, troubles)
         stock = Stock(reader, catalog, writer, self._room, self._cache_dir, lambda: self.upkeep, push)
+        self.joining = Joining(
+            reader, catalog, self._store, writer, self._room, self.flights, self._cache_dir
+        )
         control = Control(
             reader, catalog, writer, self.looks, stock,
             Report(
@@ -227,6 +232,7 @@ class Engine:
                 self._carried, self.prefetch.counts, lambda: self.pace.jobs,
             ),
             Warmer(reader, self.fetcher, self.prefetch, writer, self._room.release),
+            self.joining,
             self.prefetch.advise,
         )  # fmt: skip
         self.dispatch: Dispatch = Dispatch(

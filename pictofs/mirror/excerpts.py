@@ -11,7 +11,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from pictofs.catalog import CatalogReader
+from pictofs.catalog import JOINED, CatalogReader
 from pictofs.catalog.model import EXPORT_BLOCK_BYTES, BlockRow
 from pictofs.errors import TransferError
 from pictofs.link.messages import Priority, Want
@@ -81,15 +81,18 @@ class Excerpts:
     ) -> bytes:
         for _ in range(MOST_TRIES):
             row = self._reader.block(node, block)
-            if row is not None and row.boot == self._boot:
-                body = self._body(row, start, stop)
+            if row is not None and (row.boot == self._boot or row.block == JOINED):
+                body = self._body(row, block, start, stop)
                 if body is not None:
                     return body
             await self._bring(member, Want(0, node, block, block, Priority.DEMAND, row is not None), moved)
         raise TransferError("cache_size is too small: a block of an archive is gone before it can be read")
 
-    def _body(self, row: BlockRow, start: int, stop: int) -> bytes | None:
+    def _body(self, row: BlockRow, block: int, start: int, stop: int) -> bytes | None:
         """From the page cache nearly always: it has just been written."""
+        stop = min(stop, EXPORT_BLOCK_BYTES)
+        if row.block == JOINED:
+            start, stop = start + block * EXPORT_BLOCK_BYTES, stop + block * EXPORT_BLOCK_BYTES
         wanted = min(stop, row.size_bytes) - start
         try:
             with open(os.path.join(self._cache_dir, row.path), "rb", buffering=0) as file:

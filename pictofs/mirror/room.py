@@ -21,7 +21,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from pictofs.catalog import Catalog
+from pictofs.catalog import JOINED, Catalog
 from pictofs.catalog.arrivals import Arrival
 from pictofs.catalog.model import SPILL, BlockAge, BlockRow, node_pk
 from pictofs.errors import CacheFull, CacheUnusable, PictofsError, TransferError
@@ -154,6 +154,7 @@ class Room:
         row = self._catalog.block(fetch.node, fetch.block)
         if row is None:
             return False
+        fetch = Fetch(fetch.node, row.block)
         if not row.path.startswith(SPILL) and self._store.verify(fetch.node, fetch.block, row.crc32c):
             path = self._store.path(fetch.node, fetch.block)
             if path == row.path:
@@ -170,9 +171,11 @@ class Room:
         self._remove(blocks)
 
     def drop(self, blocks: Sequence[Fetch]) -> None:
-        """Drops blocks that turned out wrong."""
-        self._catalog.drop_each(blocks)
-        self._remove(blocks)
+        """Drops blocks that turned out wrong, and the files that they were joined in."""
+        joined = {fetch.node for fetch in blocks if self._catalog.joined(fetch.node)}
+        wrong = [*blocks, *(Fetch(node, JOINED) for node in joined)]
+        self._catalog.drop_each(wrong)
+        self._remove(wrong)
 
     def release(self, nodes: Sequence[int]) -> None:
         """Drops the blocks of nodes that have no use left; nothing while anything is pinned."""

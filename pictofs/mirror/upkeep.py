@@ -61,7 +61,11 @@ class Upkeep:
         return rows, freed_bytes
 
     def _steps(self) -> Iterator[int]:
-        return self._store.sweep(lambda node, block: self._catalog.block(node, block) is not None)
+        def known(node: int, block: int) -> bool:
+            row = self._catalog.block(node, block)
+            return row is not None and row.block == block
+
+        return self._store.sweep(known)
 
     async def _step(self, call: Callable[[], int | None], moved: Progress | None) -> int | None:
         if moved is not None:

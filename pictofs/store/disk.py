@@ -11,12 +11,21 @@ whoever was told a path opens a whole file, or none.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 from diskcache import Disk
 from diskcache.core import MODE_BINARY
 
 Body = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A body that lies in a file already, on the same file system, whole: it is moved into the store."""
+
+    path: str
+    size_bytes: int
 
 
 def key_of(node: int, block: int) -> str:
@@ -56,10 +65,14 @@ class BlockDisk(Disk):  # type: ignore[misc]
         name = f"{node >> 18:x}/{node:x}.{block:x}.{os.urandom(4).hex()}"
         return name, os.path.join(self._directory, name)
 
-    def store(self, value: Body, read: bool, key: Any = None) -> tuple[int, int, str, None]:
+    def store(self, value: Body | Written, read: bool, key: Any = None) -> tuple[int, int, str, None]:
         """Writes the file; (size, mode, name, None) for the table. An OSError leaves no file."""
         name, path = self.filename(key)
         self.last = name
+        if isinstance(value, Written):
+            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+            os.rename(value.path, path)
+            return value.size_bytes, MODE_BINARY, name, None
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             handle = os.open(path, flags, 0o600)

@@ -21,7 +21,7 @@ import diskcache
 import google_crc32c
 
 from pictofs.errors import CacheFull, CacheUnusable
-from pictofs.store.disk import BlockDisk, Body, key_of, parse_key, parse_name
+from pictofs.store.disk import BlockDisk, Body, Written, key_of, parse_key, parse_name
 from pictofs.store.eviction import POLICIES
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ FOLDER = "store"
 _TABLE = "cache.db"
 _FAILURES = (OSError, sqlite3.Error, diskcache.Timeout)
 _SWEEP_ROWS = 1000
+_CHUNK_BYTES = 1 << 20
 
 
 class Store:
@@ -104,6 +105,19 @@ class Store:
         need_bytes = self.short_bytes(len(body))
         if need_bytes > 0:
             raise CacheFull(f"no room for {len(body)} bytes in {self._folder}", need_bytes=need_bytes)
+        return self._set(node, block, body, len(body), crc32c)
+
+    def take(self, node: int, block: int, path: str, size_bytes: int, crc32c: int) -> str | None:
+        """As `put`, of a file on the store's file system, which becomes the store's own.
+
+        What it replaces may be dropped after it, so the room for both is the caller's to look for. None
+        leaves the file where it was, or nowhere.
+        """
+        return self._set(node, block, Written(path, size_bytes), size_bytes, crc32c)
+
+    def _set(
+        self, node: int, block: int, body: Body | Written, size_bytes: int, crc32c: int
+    ) -> str | None:
         key, name = key_of(node, block), ""
         try:
             cache = self._open()
@@ -117,7 +131,7 @@ class Store:
             self._failed(error, name)
             return None
         self._failing = False
-        self.bytes += len(body) - replaced_bytes
+        self.bytes += size_bytes - replaced_bytes
         return f"{FOLDER}/{name}"
 
     def put_many(self, blocks: Sequence[tuple[int, int, Body, int]]) -> list[str] | None:
@@ -168,8 +182,17 @@ class Store:
 
     def verify(self, node: int, block: int, crc32c: int) -> bool:
         """Whether the block is here and its bytes have this checksum."""
-        body = self.read(node, block)
-        return body is not None and google_crc32c.value(body) == crc32c
+        path = self.path(node, block)
+        if path is None:
+            return False
+        found = 0
+        try:
+            with open(os.path.join(self.directory, path), "rb", buffering=0) as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    found = google_crc32c.extend(found, chunk)
+        except OSError:
+            return False
+        return found == crc32c
 
     def path(self, node: int, block: int) -> str | None:
         """The block's path relative to the cache directory; None when it is not here."""

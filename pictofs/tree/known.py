@@ -103,7 +103,7 @@ class KnownBlocks:
             self._rows.clear()
         for each in reader.blocks_from(node, block, PAGE_BLOCKS):
             self._rows[node, each.block] = each
-        return self._rows.get((node, block))
+        return self._rows.get((node, block)) or reader.joined(node)
 
     def forget(self) -> None:
         """The catalog is known to say something else."""

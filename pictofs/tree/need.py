@@ -20,7 +20,7 @@ def key_of(request: Look | Want | Ask) -> Key:
         return ("look", request.node)
     if isinstance(request, Want):
         return ("want", request.node, request.first, request.last, request.lost)
-    return ("ask", request.verb)
+    return ("ask", request.verb, *request.arguments.get("nodes", ()))
 
 
 class Need(Exception):

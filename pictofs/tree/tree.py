@@ -124,6 +124,10 @@ class Tree:
         """That block, as the catalog knows it now."""
         return self._ground.reader.block(node, block)
 
+    def joined(self, node: int) -> BlockRow | None:
+        """The one file in which all of an object of many blocks lies, if they were joined."""
+        return self._ground.reader.joined(node)
+
     def whole(self, node: int, size_bytes: int) -> bool:
         """Is every block of the file in the store?"""
         return self._ground.reader.whole(node, size_bytes)

@@ -16,6 +16,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
+from pictofs.catalog import JOINED
 from pictofs.catalog.model import SPILL, BlockRow
 
 DEFAULT_LIMIT = 512
@@ -46,9 +47,13 @@ class Descriptors:
             self._open.move_to_end((node, block))
         return fd
 
+    def holds(self, node: int, block: int) -> bool:
+        """Is it open already? Not a reader's question, so it counts as no hit."""
+        return (node, block) in self._open
+
     def trusted(self, row: BlockRow) -> bool:
-        """Was it written, or verified, in this boot?"""
-        return row.boot == self._boot()
+        """Was it written, or verified, in this boot, or synced?"""
+        return row.block == JOINED or row.boot == self._boot()
 
     def open(self, row: BlockRow, *, verified: bool = False) -> int:
         """Opens the block of `row`; raises Lost, and OSError for what looking again does not mend.

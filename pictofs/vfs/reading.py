@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 
+from pictofs.catalog import JOINED
 from pictofs.catalog.model import BlockRow
-from pictofs.link.messages import Priority, Want
+from pictofs.link.messages import Ask, Priority, Want
 from pictofs.tree import Need, Tree, key_of
 from pictofs.tree.facts import File
 from pictofs.tree.need import NOTHING_ASKED, Asked
@@ -53,9 +54,12 @@ class Reading:
         pieces = []
         for block in range(first, last + 1):
             fd = self._descriptors.held(blocks, block)
-            if fd is None:
-                fd = self._open(file, block, last, asked, pid)
             start = max(begin, block * block_bytes)
+            if fd is None:
+                fd, joined = self._open(file, block, last, asked, pid)
+                if joined:
+                    pieces.append(Piece(fd, start, until - start))
+                    break
             stop = min(until, (block + 1) * block_bytes)
             pieces.append(Piece(fd, start - block * block_bytes, stop - start))
         if node not in self._files:
@@ -73,19 +77,24 @@ class Reading:
             self._hint(blocks, begin, end - offset if within else size, pid, ends)
         return Bytes(b"", tuple(pieces))
 
-    def ready(self, node: int) -> bool:
-        """Is every block here, and trusted as it lies?"""
-        try:
-            file = self._tree.file(node)
-        except (Need, OSError):
-            return False
-        if file.body is not None or file.node != node or not self._tree.whole(node, file.size_bytes):
+    def in_one_file(self, node: int, asked: Asked) -> bool:
+        """Does all of it lie in one file, once it is here? Raises Need once for what could be joined.
+
+        What is wanted is no more than is here: many blocks that are not whole stay many.
+        """
+        file = self._tree.file(node, asked)
+        if file.body is not None or file.node != node:
             return False    # what lies in an archive is never a file of the store
-        for block in range(-(-file.size_bytes // file.block_bytes)):
-            row = self._tree.block(node, block)
-            if row is None or not self._descriptors.trusted(row):
-                return False
-        return True
+        if file.size_bytes <= file.block_bytes:
+            return True
+        if self._tree.joined(node) is not None:
+            if not self._descriptors.holds(node, JOINED):
+                self._descriptors.forget([node])    # blocks that were open before they were joined
+            return True
+        request = Ask(0, "join", {"nodes": [node]})
+        if asked.answered(key_of(request)) or not self._tree.whole(node, file.size_bytes):
+            return False
+        raise Need(request)
 
     def forget(self, nodes: list[int]) -> None:
         """Something of these nodes is another now: a size that storage tells otherwise than the listing."""
@@ -102,7 +111,11 @@ class Reading:
         self._files.clear()
         self._descriptors.close()
 
-    def _open(self, file: File, block: int, last: int, asked: Asked, pid: int) -> int:
+    def _open(self, file: File, block: int, last: int, asked: Asked, pid: int) -> tuple[int, bool]:
+        """The descriptor, and whether it is of all blocks, joined."""
+        fd = self._descriptors.held(file.node, JOINED)
+        if fd is not None:
+            return fd, True
         row = self._tree.block(file.node, block)
         lost = False
         if row is not None:
@@ -111,9 +124,9 @@ class Reading:
                 row = self._tree.block_now(file.node, block)
                 fd = None if row is None else self._opened(row, last, asked)
                 lost = row is not None
-            if fd is not None:
+            if fd is not None and row is not None:
                 self.hits += 1
-                return fd
+                return fd, row.block == JOINED
         if row is None and not file.current:
             refuse(errno.ESTALE)    # under this name are other bytes by now
         self.misses += 1

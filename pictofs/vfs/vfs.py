@@ -140,9 +140,10 @@ class Vfs:
         """The inode numbers (st_ino) of `.` and `..` of a directory; answered at once, never fails."""
         return node, self._tree.parent(node)
 
-    def ready(self, node: int) -> bool:
-        """Is every block of the file present, so that any read of it is answered at once?"""
-        return not self._ended and self._reading.ready(node)
+    def in_one_file(self, node: int, done: types.Done[bool], fail: Fail) -> Ticket | None:
+        """Can the file be had as one open descriptor? Blocks that are all here are joined for it."""
+        reading = self._reading
+        return self._run("open", node, "", lambda asked: reading.in_one_file(node, asked), done, fail)
 
     def rendered(self, node: int) -> bool:
         """Is the text of this file another at every look (a control file)?"""

@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from pictofs.vfs.types import Attr, Bytes, DirEntry, Done, Entry, Fail, Piece, Statfs
 
 DAY_S = 86400.0
+ONE_BLOCK_BYTES = 8 << 20          # larger files that are not here yet are read the ordinary way
 _FIRST_NODE = 1000                 # cookies are node numbers; those up to 255 are the driver's
 
 
@@ -140,8 +141,9 @@ class FolderVfs:
         directory = self.nodes[node]
         return directory.attr.ino, self.nodes[directory.parent].attr.ino
 
-    def ready(self, node: int) -> bool:
-        return not self.nodes[node].name.startswith(("slow-", "held-"))
+    def in_one_file(self, node: int, done: Done[bool], fail: Fail) -> None:
+        found = self.nodes[node]
+        done(found.attr.size_bytes <= ONE_BLOCK_BYTES or not found.name.startswith(("slow-", "held-")))
 
     def rendered(self, node: int) -> bool:
         return False

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pictofs.catalog import Catalog
+from pictofs.catalog import JOINED, Catalog
 from pictofs.catalog.model import (
     BlockRow,
     Change,
@@ -114,6 +114,7 @@ class World:
         self.reads: list[Read] = []
         self.fail_once: dict[str, int] = {}
         self.fail_always: dict[str, int] = {}
+        self.joins = False      # whether "join" is done; else it takes too long
         self.listing_age_ns = 600_000_000_000
         self.status: dict[str, object] = {"pids": {"fetching": 1}, "online": True, "dialect": "c"}
         self._ids = itertools.count(1)
@@ -182,6 +183,9 @@ class World:
                 return [Attached(request.id, os.getpid(), "test", [self.organization], ["c"], [])]
             if isinstance(request, Ask):
                 self.asked[f"ask {request.verb}"] += 1
+                if request.verb == "join" and self.joins:
+                    for node in request.arguments["nodes"]:
+                        self.join(node)
                 return [Told(request.id, dict(self.status))]
             assert isinstance(request, Look | Want)
             verb = "look" if isinstance(request, Look) else "want"
@@ -279,6 +283,17 @@ class World:
         path = f"store/{next(self._files)}"
         (self.cache_dir / path).write_bytes(piece)
         self.catalog.put_block(BlockRow(node, block, path, len(piece), zlib.crc32(piece), self.boot))
+
+    def join(self, node: int) -> None:
+        """Puts all blocks of a node, which are here, into one file, and drops them."""
+        rows = self.catalog.blocks(node)
+        body = b"".join((self.cache_dir / row.path).read_bytes() for row in rows)
+        path = f"store/{next(self._files)}"
+        (self.cache_dir / path).write_bytes(body)
+        self.catalog.put_block(BlockRow(node, JOINED, path, len(body), zlib.crc32(body), self.boot))
+        self.catalog.drop_each([(node, row.block) for row in rows])
+        for row in rows:
+            (self.cache_dir / row.path).unlink()
 
     def evict(self, node: int) -> None:
         """Removes what is stored of a node, files first, as if in a crash."""

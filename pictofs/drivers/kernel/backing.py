@@ -1,9 +1,10 @@
 """io=passthrough: OPEN answered with the file that holds the whole object, for the kernel to read.
 
 Only an object that lies in one file, whole, can be passed through: its first byte is asked for, and the file
-that holds it must be as long as the object. OPEN waits for objects of a size that is fetched in one piece; a
-larger one is passed through when it is there already, else read the ordinary way. Whatever the first OPEN of
-a node was answered, the following get the same until all are closed (`opens`).
+that holds it must be as long as the object. OPEN waits for objects of a size that is fetched in one piece. A
+larger one is joined into one file by the fetching process when all its blocks are there; where that takes
+longer than a moment, or cannot be, it is read the ordinary way this time. Whatever the first OPEN of a node
+was answered, the following get the same until all are closed (`opens`).
 """
 
 from __future__ import annotations
@@ -23,14 +24,17 @@ from pictofs.vfs.types import Attr, Bytes, Fail, Piece, Ticket
 
 log = logging.getLogger(__name__)
 
-AWAITED_BYTES = 8 << 20            # what OPEN waits for: an object of one block
-
 
 class _Steps:
     """The ticket of an operation that waits more than once."""
 
     def __init__(self) -> None:
         self.at: Ticket | None = None
+
+    def follow(self, step: Ticket | None) -> None:
+        """The next step; None: it is over already, and may have begun the one after it."""
+        if step is not None:
+            self.at = step
 
     def interrupt(self) -> None:
         """End the wait it is at."""
@@ -67,17 +71,21 @@ class Passthrough:
         steps = _Steps()
 
         def sized(attr: Attr) -> None:
-            if not attr.size_bytes or (attr.size_bytes > AWAITED_BYTES and not self._vfs.ready(node)):
+            if attr.size_bytes:
+                steps.follow(self._vfs.in_one_file(node, partial(joined, attr.size_bytes), fail))
+            else:
                 self._first(node, unique, None)
-                return
-            steps.at = self._vfs.read(node, 0, 1, partial(came, attr.size_bytes), fail, pid)
+
+        def joined(size_bytes: int, one_file: bool) -> None:
+            if one_file:
+                steps.follow(self._vfs.read(node, 0, 1, partial(came, size_bytes), fail, pid))
+            else:
+                self._first(node, unique, None)
 
         def came(size_bytes: int, found: Bytes) -> None:
             self._first(node, unique, whole(found, size_bytes))
 
-        waiting = self._vfs.getattr(node, sized, fail)
-        if waiting is not None:
-            steps.at = waiting
+        steps.follow(self._vfs.getattr(node, sized, fail))
         return steps if steps.at is not None else None
 
     def changed(self, nodes: Iterable[int]) -> None:

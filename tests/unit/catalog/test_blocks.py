@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pictofs.catalog import JOINED
 from pictofs.catalog.model import (
     EXPORT_BLOCK_BYTES,
     MEDIA_BLOCK_BYTES,
@@ -180,3 +181,26 @@ def test_a_boot_has_one_index_and_a_verified_block_the_newer_one(world: World) -
     found = world.catalog.block(a, 0)
     assert found is not None
     assert found.boot == two
+
+
+def test_a_joined_file_stands_for_every_block_and_is_seen_by_eviction(world: World) -> None:
+    facts = ExportFacts("e", "e", "completed", 3 * EXPORT_BLOCK_BYTES - 7, 1, 2, b"{}")
+    world.catalog.put_exports(world.dataset, [facts], 1)
+    (row,) = world.catalog.exports(world.dataset)
+    archive = node_id(row.pk, Kind.EXPORT)
+    world.catalog.put_blocks([block(archive, number) for number in range(3)])
+    joined = block(archive, JOINED, f"store/0/{archive:x}.-1.00aabbcc", row.size_bytes or 0)
+    assert world.catalog.joined(archive) is None
+    world.catalog.put_block(joined)
+    assert [each.block for each in world.catalog.blocks(archive)] == [JOINED, 0, 1, 2]
+    assert world.catalog.block(archive, 1) == block(archive, 1), "while there is one it comes first"
+    world.catalog.drop_each([(archive, number) for number in range(3)])
+    assert world.catalog.block(archive, 2) == world.catalog.joined(archive) == joined
+    assert world.catalog.whole(archive)
+    world.now_s += 50
+    world.catalog.touch_blocks([(archive, 1)])
+    (age,) = world.catalog.blocks_by_age()
+    assert (age.block, age.size_bytes, age.used_s) == (JOINED, row.size_bytes, int(world.now_s))
+    world.catalog.drop_blocks(archive)
+    assert world.catalog.block_totals() == (0, 0)
+    assert not world.catalog.whole(archive)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import random
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pictofs.catalog.model import EXPORT_BLOCK_BYTES, SPILL, BlockRow
-from pictofs.link.messages import Changed, Done, Read, Want
+from pictofs.link.messages import Ask, Changed, Done, Read, Want
 from pictofs.vfs.descriptors import MOST_SPILLED, Descriptors
 from pictofs.vfs.vfs import RELEASE_S
 from tests.unit.tree.conftest import furnish
@@ -115,10 +116,8 @@ def test_a_block_of_an_earlier_boot_is_verified_before_it_is_trusted(bench: Benc
     bench.world.boot = bench.world.catalog.boot_index("the next boot")
     bench.link = type(bench.link)(bench.world)
     bench.start(boot="the next boot")
-    assert bench.vfs.ready(node) is False
     assert bench.body(node) == b"top"
     assert [want.lost for want in bench.link.requests(Want)] == [True]
-    assert bench.vfs.ready(node)
 
 
 def test_an_open_block_is_read_also_after_it_was_evicted(bench: Bench) -> None:
@@ -171,15 +170,63 @@ def test_an_old_version_is_read_while_it_is_here_and_stale_after(bench: Bench) -
     assert not [want for want in bench.link.requests(Want) if want.node == old]
 
 
-def test_ready_says_whether_every_block_is_here(bench: Bench) -> None:
-    node, _ = big(bench)
-    assert not bench.vfs.ready(node)
+def test_many_blocks_are_joined_only_when_all_are_here(bench: Bench) -> None:
+    node, body = big(bench)
     bench.body(node, 0, 10)
-    assert not bench.vfs.ready(node)
+    assert bench.ask(bench.vfs.in_one_file, node) is False
+    assert not bench.link.requests(Ask), "what is not whole is not fetched for it"
     bench.body(node)
-    assert bench.vfs.ready(node)
-    assert not bench.vfs.ready(bench.node("org/Cars/exports/big.status.json"))
-    assert not bench.vfs.ready(bench.node("org/Cars"))
+    assert bench.ask(bench.vfs.in_one_file, node) is False, "it was asked for, and could not be done"
+    assert [(ask.verb, ask.arguments) for ask in bench.link.requests(Ask)] == [("join", {"nodes": [node]})]
+    bench.world.joins = True
+    assert bench.ask(bench.vfs.in_one_file, node) is True
+    (piece,) = bench.ask(bench.vfs.read, node, 0, 1).pieces
+    assert os.fstat(piece.fd).st_size == len(body), "not the block that was open before"
+    bench.forget_requests()
+    assert bench.ask(bench.vfs.in_one_file, node) is True
+    assert not bench.requests
+    assert bench.body(node) == body
+
+
+def test_what_is_one_block_or_no_file_of_the_store_is_never_joined(bench: Bench) -> None:
+    big(bench)
+    assert bench.ask(bench.vfs.in_one_file, bench.node("org/Cars/images/top.jpg")) is True
+    assert bench.ask(bench.vfs.in_one_file, bench.node("org/Cars/exports/big.status.json")) is False
+    assert bench.begin(bench.vfs.in_one_file, bench.node("org/Cars")).errno == errno.EISDIR
+    assert not bench.link.requests(Ask)
+
+
+def test_blocks_that_were_joined_are_read_from_the_one_file(bench: Bench) -> None:
+    node, body = big(bench)
+    bench.body(node)
+    bench.restart()
+    bench.body(node, 0, 10)     # has one block open, and the rows of the others
+    bench.world.join(node)
+    chance = random.Random(5)
+    for _ in range(50):
+        offset, size = chance.randrange(len(body)), chance.choice((1, 4096, 300_000, 1 << 20))
+        assert bench.body(node, offset, size) == body[offset : offset + size], (offset, size)
+    found = bench.ask(bench.vfs.read, node, EXPORT_BLOCK_BYTES - 5, EXPORT_BLOCK_BYTES + 10)
+    assert len(found.pieces) <= 2
+    assert bench.world.asked["want EXPORT"] == 1, "nothing was fetched again"
+    bench.link.broken = True
+    assert bench.body(node) == body
+
+
+def test_a_joined_file_is_trusted_after_a_new_boot_and_fetched_again_when_it_is_gone(bench: Bench) -> None:
+    node, body = big(bench)
+    bench.body(node)
+    bench.world.join(node)
+    bench.vfs.close()
+    bench.world.boot = bench.world.catalog.boot_index("the next boot")
+    bench.link = type(bench.link)(bench.world)
+    bench.start(boot="the next boot")
+    assert bench.body(node) == body
+    assert not bench.link.requests(Want)
+    bench.restart()
+    bench.world.evict(node)
+    assert bench.body(node) == body
+    assert bench.link.requests(Want)[0].lost
 
 
 def test_reads_are_told_once_a_block_and_in_batches(bench: Bench) -> None:
@@ -200,7 +247,6 @@ def test_an_empty_file_is_empty(bench: Bench) -> None:
     bench.world.image("Cars", "empty.jpg", b"")
     node = bench.node("org/Cars/images/empty.jpg")
     assert bench.body(node) == b""
-    assert bench.vfs.ready(node)
 
 
 def test_an_object_of_another_length_than_listed_is_another_version(bench: Bench) -> None:
