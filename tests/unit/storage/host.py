@@ -213,11 +213,18 @@ class Host:
             plan = self.plans.get(seen.path)
             treatment = plan.popleft() if plan else self.always
             self._asked.notify_all()
-        try:
-            return self._answer(client, reader, seen, treatment)
-        finally:
+        left = False
+
+        def leave() -> None:
+            nonlocal left
             with self._lock:
-                self.active -= 1
+                self.active -= not left
+                left = True
+
+        try:
+            return self._answer(client, reader, seen, treatment, leave)
+        finally:
+            leave()
 
     def _wait_for_the_end(self, reader: BinaryIO) -> None:
         try:
@@ -225,7 +232,9 @@ class Host:
         except OSError:
             pass
 
-    def _answer(self, client: socket.socket, reader: BinaryIO, seen: Seen, how: Treatment) -> bool:
+    def _answer(
+        self, client: socket.socket, reader: BinaryIO, seen: Seen, how: Treatment, leave: Callable[[], None]
+    ) -> bool:
         if how.silent:
             self._wait_for_the_end(reader)
             return False
@@ -247,6 +256,8 @@ class Host:
                 if self._ended.wait(how.pause_s):
                     return False
         else:
+            if how.then is None and not how.hold:
+                leave()  # before the client can know that it is over, and asks for the next
             client.sendall(sent)
         if how.then is not None:
             how.then()
