@@ -65,7 +65,9 @@ class Events:
         self._changes.poll(0)
 
         def changed() -> None:
-            if self._changes is not None and self._changes.poll(0):
+            # The look by which our selector saw it has consumed it: a look of our own would find nothing.
+            if self._changes is not None:
+                self._changes.poll(0)
                 act()
 
         self._selector.register(self._changes, selectors.EVENT_READ, changed)

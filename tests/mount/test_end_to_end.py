@@ -577,6 +577,24 @@ def test_unmounting_leaves_nothing(calm: Running, mounts: Make) -> None:
             held.close()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: a mount namespace of its own takes root")
+def test_unmounting_ends_the_processes_though_another_namespace_has_a_copy(
+    calm: Running, mounts: Make
+) -> None:
+    """Containers and sandboxed services copy every mount there is when they start."""
+    mount = mounts(calm).mounted()
+    pids = [pid for pid in mount.status()["pids"].values() if pid]
+    copying = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo copied; exec sleep 60"]
+    with subprocess.Popen(copying, stdout=subprocess.PIPE) as copy:
+        try:
+            assert copy.stdout is not None
+            assert copy.stdout.readline() == b"copied\n"
+            assert mount.umount().returncode == 0
+            assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+        finally:
+            copy.kill()
+
+
 def test_a_mountpoint_is_mounted_once(calm: Running, lively: Mount) -> None:
     again = lively.mount()
     assert (again.returncode, again.stderr.count("\n")) == (6, 1), again.stderr
