@@ -33,6 +33,7 @@ _OWN = (
     "expire_export",
     "revoke_key",
     "restore_key",
+    "set_key",
     "set_role",
     "settings",
 )
@@ -171,6 +172,12 @@ class Mutator:
     async def _restore_key(self) -> dict[str, Any]:
         self._service.key_revoked = False
         return {"key_revoked": False}
+
+    async def _set_key(self, api_key: str) -> dict[str, Any]:
+        if not isinstance(api_key, str) or not api_key.isascii() or not api_key.isprintable() or not api_key:
+            raise BadMutation("api_key: printable ASCII characters")
+        self._service.api_key = api_key
+        return {}
 
     async def _set_role(self, role: str) -> dict[str, Any]:
         if role not in ROLES:

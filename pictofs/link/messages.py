@@ -15,6 +15,7 @@ import msgspec
 
 PROTOCOL = 1
 FRAME_LIMIT_BYTES = 16 << 20
+SUCCEEDS = "succeeds"  # in an account's settings: the pk of the organization whose key this one replaces
 
 
 class Priority(enum.IntEnum):

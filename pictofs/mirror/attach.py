@@ -18,13 +18,14 @@ from pictofs.api import Organization
 from pictofs.catalog import Catalog, CatalogReader
 from pictofs.catalog.model import OrganizationRow
 from pictofs.errors import KeyRefused, PictofsError, RateLimited, ServerFault, Unreachable
-from pictofs.link.messages import PROTOCOL, Account, Attach
+from pictofs.link.messages import PROTOCOL, SUCCEEDS, Account, Attach
 from pictofs.mirror.access import Access, Membership, Partition
 from pictofs.mirror.links import LinkPool
 from pictofs.mirror.policy import Limits, Policy, notes, policy_of
 from pictofs.mirror.writer import Writer
 
 _log = logging.getLogger(__name__)
+UNNAMED = "key:"  # what stands for the id of an organization that the service does not name
 _AccessKey = tuple[str, str, str, str | None, str | None]
 
 
@@ -150,13 +151,24 @@ class Register:
 
     async def _put(self, access: Access, account: Account, found: Organization) -> OrganizationRow:
         origin, key = access.client.origin, account.api_key
-        # Where the service does not say who it is (dialect A), two keys may be of two organizations.
-        remote_id = found.id or found.slug or f"key:{fingerprint(key)}"
+        remote_id = found.id or found.slug or self._stands_for(origin, account)
         return await self._writer.run(
             lambda: self._catalog.put_organization(
                 origin, remote_id, found.name, found.slug, found.document, key
             )
         )
+
+    def _stands_for(self, origin: str, account: Account) -> str:
+        """Where the service does not say who it is (dialect A), two keys may be of two organizations: a key
+        stands for its own, unless its mount says that it takes another's place.
+        """
+        known = self._reader.organization_for_key(origin, account.api_key)
+        former = account.settings.get(SUCCEEDS)
+        if known is None and isinstance(former, int):
+            known = self._reader.organization(former)
+        if known is not None and known.origin == origin and known.remote_id.startswith(UNNAMED):
+            return known.remote_id
+        return UNNAMED + fingerprint(account.api_key)
 
 
 def fingerprint(key: str) -> str:

@@ -206,6 +206,15 @@ class Dispatch:
         """True while somebody waits for an answer."""
         return any(mount.waits for mount in self._mounts.values())
 
+    def everybody(self) -> Iterator[Membership]:
+        """One membership of each organization that some mount serves."""
+        seen: set[int] = set()
+        for mount in self._mounts.values():
+            for pk, member in mount.members.items():
+                if pk not in seen:
+                    seen.add(pk)
+                    yield member
+
     # requests
 
     async def _attach(self, mount: Mount, message: Attach) -> None:
@@ -277,7 +286,7 @@ class Dispatch:
             self._missed(member, message)
 
     async def _ask(self, mount: Mount, message: Ask) -> None:
-        members = list(mount.members.values()) or list(self._everybody())
+        members = list(mount.members.values()) or list(self.everybody())
         answer = await self._control.answer(
             members, message.verb, message.arguments, lambda: self._moved(mount, message.id)
         )
@@ -342,14 +351,6 @@ class Dispatch:
         if member is None:
             raise _Unknown("this node is not known (any more)")
         return [member]
-
-    def _everybody(self) -> Iterator[Membership]:
-        seen: set[int] = set()
-        for mount in self._mounts.values():
-            for pk, member in mount.members.items():
-                if pk not in seen:
-                    seen.add(pk)
-                    yield member
 
     def _tell_idle(self) -> None:
         self._idle(not any(mount.attached for mount in self._mounts.values()))

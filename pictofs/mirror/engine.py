@@ -221,16 +221,16 @@ class Engine:
             reader, catalog, writer, self._limits, self._cache_dir, self._access
         )
         self.usage = Usage(catalog.path, troubles)
+        self.report = Report(
+            reader, self.register, self.fetcher, self._limits, self._cache_dir, troubles, self.usage,
+            self._carried, self.prefetch.counts, lambda: self.pace.jobs,
+        )  # fmt: skip
         stock = Stock(reader, catalog, writer, self._room, self._cache_dir, lambda: self.upkeep, push)
         self.joining = Joining(
             reader, catalog, self._store, writer, self._room, self.flights, self._cache_dir
         )
         control = Control(
-            reader, catalog, writer, self.looks, stock,
-            Report(
-                reader, self.register, self.fetcher, self._limits, self._cache_dir, troubles, self.usage,
-                self._carried, self.prefetch.counts, lambda: self.pace.jobs,
-            ),
+            reader, catalog, writer, self.looks, stock, self.report,
             Warmer(reader, self.fetcher, self.prefetch, writer, self._room.release),
             self.joining,
             self.prefetch.advise,

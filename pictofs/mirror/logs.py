@@ -12,6 +12,7 @@ import os
 import sys
 import time
 
+from pictofs import journal
 from pictofs.secrets import masked
 
 FILE = "fetch.log"
@@ -44,6 +45,18 @@ class _Json(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class _Marked(logging.Formatter):
+    """Another one's lines, as the journal wants them."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self._formatter = formatter
+
+    def format(self, record: logging.LogRecord) -> str:
+        """With its severity before each line."""
+        return journal.marked(self._formatter.format(record), record.levelno)
+
+
 def set_up(cache_dir: str, level: str, form: str) -> None:
     """Directs this process' log. What cannot be written to is left out: a mount does not fail for its log."""
     root = logging.getLogger()
@@ -60,7 +73,9 @@ def set_up(cache_dir: str, level: str, form: str) -> None:
     if not _is_null(sys.stderr):
         handlers.append(logging.StreamHandler(sys.stderr))
     for handler in handlers:
-        handler.setFormatter(_Json() if form == "json" else _Text())
+        formatter = _Json() if form == "json" else _Text()
+        at_journal = not isinstance(handler, logging.FileHandler) and journal.is_at(sys.stderr)
+        handler.setFormatter(_Marked(formatter) if at_journal else formatter)
         root.addHandler(handler)
 
 

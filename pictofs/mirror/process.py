@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 
+from pictofs import stacks
 from pictofs.errors import CacheUnusable, PictofsError
 from pictofs.mirror import directory, logs
 from pictofs.mirror.engine import IDLE_S, Engine
@@ -44,6 +45,7 @@ def run(
     connect, `{"error": "held"}` (exit code 0) when another process serves this cache directory, else
     `{"error": one line, "exit_code": n}`.
     """
+    stacks.keep_memory()
     try:
         directory.prepare(cache_dir)
         election = _elect(cache_dir)
@@ -65,11 +67,13 @@ def run(
 
 async def _serve(cache_dir: str, limits: Limits, ready_fd: int, idle_s: float) -> int:
     engine = Engine(cache_dir, limits, idle_s=idle_s)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, engine.ended.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, engine.ended.set)
     try:
         await engine.start()
     except OSError as error:
         raise CacheUnusable(f"cache_dir {cache_dir} cannot be used: {error.strerror or error}") from error
+    loop.add_signal_handler(signal.SIGUSR1, _dump, engine)
     _tell(ready_fd, {"ready": True, "pid": os.getpid()})
     _log.info("fetching for %s", cache_dir)
     try:
@@ -78,6 +82,14 @@ async def _serve(cache_dir: str, limits: Limits, ready_fd: int, idle_s: float) -
         await engine.stop()
     _log.info("no longer fetching for %s", cache_dir)
     return engine.exit_code
+
+
+def _dump(engine: Engine) -> None:
+    """The state dump of this process: stacks, what its tasks wait for, and what it says of itself."""
+    _log.info("state dump: stacks\n%s", stacks.of_threads())
+    _log.info("state dump: tasks\n%s", stacks.of_tasks(asyncio.all_tasks()))
+    members = list(engine.dispatch.everybody())
+    _log.info("state dump: state %s", json.dumps(engine.report.document(members), default=str))
 
 
 def _elect(cache_dir: str) -> directory.Election | None:
@@ -96,6 +108,7 @@ def _stand_apart() -> None:
         pass  # we lead a group already: whoever started us saw to it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is a state to dump
 
 
 def _tell(ready_fd: int, word: dict[str, object]) -> None:

@@ -55,8 +55,7 @@ class Configured:
 
     settings: Settings
     organization: str | None
-    source: str | None = None      # as given, with `given` and `sloppy` what it takes to read them again
-    given: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()  # with `settings.source` and `sloppy` what it takes to read them again
     sloppy: bool = False
     said: frozenset[str] = frozenset()  # the options that some place has said
 
@@ -185,7 +184,7 @@ def read(
         **mount,
     )
     said_somewhere = frozenset(name for said in merged.values() for name in said)
-    return Configured(settings, organization, source, tuple(given), sloppy, said_somewhere)
+    return Configured(settings, organization, tuple(given), sloppy, said_somewhere)
 
 
 def chosen(source: str | None, sections: Mapping[str, Any]) -> tuple[list[str], str | None]:

@@ -112,6 +112,10 @@ class FetchingProcess:
             os.close(lock)
         return False
 
+    def follow(self, plan: Plan) -> None:
+        """Whoever is started from now on has this plan."""
+        self._plan = plan
+
     def adopt(self, pid: int) -> None:
         """Take over a child of a former program of this process."""
         self._child = _Adopted(pid)

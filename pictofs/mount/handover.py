@@ -31,7 +31,9 @@ _log = logging.getLogger(__name__)
 
 SCHEMA = 1
 PROGRAM = "pictofs.mount.resumed"
-SIGNALS = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR2))
+SIGNALS = frozenset(
+    (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)
+)
 T = TypeVar("T")
 
 
@@ -67,9 +69,13 @@ class Before:
 def pack(before: Before) -> bytes:
     """As JSON, keys included."""
     document = {f.name: getattr(before, f.name) for f in dataclasses.fields(before)}
-    plan = {f.name: getattr(before.plan, f.name) for f in dataclasses.fields(before.plan)}
-    plan |= {"settings": dataclasses.asdict(before.plan.settings), "run_dir": str(before.plan.run_dir)}
-    return json.dumps({"schema": SCHEMA, **document, "plan": plan}).encode()
+    return json.dumps({"schema": SCHEMA, **document, "plan": written(before.plan)}).encode()
+
+
+def written(plan: Plan) -> dict[str, Any]:
+    """A plan as JSON has it, keys included."""
+    document = {f.name: getattr(plan, f.name) for f in dataclasses.fields(plan)}
+    return document | {"settings": dataclasses.asdict(plan.settings), "run_dir": str(plan.run_dir)}
 
 
 def unpack(text: bytes) -> Before:
@@ -77,14 +83,18 @@ def unpack(text: bytes) -> Before:
     document = json.loads(text)
     if document.pop("schema") != SCHEMA:
         raise ValueError("the former program hands over in another way")
-    plan = document["plan"]
+    return known(Before, {**document, "plan": read(document["plan"])})
+
+
+def read(plan: Mapping[str, Any]) -> Plan:
+    """The plan that `written` wrote, of this or another version."""
     said = plan["settings"]
     profiles = tuple(
         known(Profile, {**profile, "key": known(KeySource, profile["key"])}) for profile in said["profiles"]
     )
     settings = known(Settings, {**said, "profiles": profiles, "ignored": tuple(said.get("ignored", ()))})
-    plan |= {"settings": settings, "run_dir": Path(plan["run_dir"]), "api_keys": tuple(plan["api_keys"])}
-    return known(Before, {**document, "plan": known(Plan, plan)})
+    values = {"settings": settings, "run_dir": Path(plan["run_dir"]), "given": tuple(plan.get("given", ()))}
+    return known(Plan, {**plan, **values, "api_keys": tuple(plan["api_keys"])})
 
 
 def known(kind: type[T], values: Mapping[str, Any]) -> T:

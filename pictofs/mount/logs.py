@@ -17,14 +17,13 @@ from collections.abc import Mapping
 from io import TextIOWrapper
 from pathlib import Path
 
+from pictofs import journal
 from pictofs.config import Settings
 from pictofs.errors import UsageError
 from pictofs.mount import places
 from pictofs.secrets import masked
 
 _KEEP_BYTES = 10 << 20  # a log that has become larger becomes `.1`
-# syslog(3) severities, as journald reads them in front of a line
-_SEVERITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
 class _Rotating(logging.handlers.WatchedFileHandler):
@@ -63,27 +62,27 @@ class _Rotating(logging.handlers.WatchedFileHandler):
 
 
 class _Text(logging.Formatter):
-    def __init__(self, role: str, journal: bool) -> None:
+    def __init__(self, role: str, at_journal: bool) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
         self._role = role
-        self._journal = journal
+        self._at_journal = at_journal
 
     def format(self, record: logging.LogRecord) -> str:
-        if self._journal:  # it knows the time and the pid
+        if self._at_journal:  # it knows the time and the pid
             lines = f"{self._role}: {record.getMessage()}"
             if record.exc_info:
                 lines += "\n" + self.formatException(record.exc_info)
-            mark = f"<{_SEVERITY.get(record.levelno, 6)}>"
-            return masked("\n".join(mark + line for line in lines.splitlines()))
+            return journal.marked(masked(lines), record.levelno)
         line = super().format(record)
         stamp, separator, rest = line.partition(f" {record.levelname} ")
         return masked(f"{stamp}{separator}{self._role}[{os.getpid()}] {rest}")
 
 
 class _Json(logging.Formatter):
-    def __init__(self, role: str) -> None:
+    def __init__(self, role: str, at_journal: bool) -> None:
         super().__init__()
         self._role = role
+        self._at_journal = at_journal
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -96,7 +95,8 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = masked(self.formatException(record.exc_info))
-        return json.dumps(line, ensure_ascii=False)
+        text = json.dumps(line, ensure_ascii=False)
+        return journal.marked(text, record.levelno) if self._at_journal else text
 
 
 def place(settings: Settings, mountpoint: str, environ: Mapping[str, str], *, foreground: bool) -> str:
@@ -128,10 +128,9 @@ def configure(settings: Settings, role: str, path: str, environ: Mapping[str, st
     handler: logging.Handler = (
         _Rotating(path, encoding="utf-8") if path else logging.StreamHandler(sys.stderr)
     )
-    if settings.log_format == "json":
-        handler.setFormatter(_Json(role))
-    else:
-        handler.setFormatter(_Text(role, journal=not path and bool(environ.get("JOURNAL_STREAM"))))
+    at_journal = not path and journal.is_at(sys.stderr, environ)
+    form = _Json if settings.log_format == "json" else _Text
+    handler.setFormatter(form(role, at_journal))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)

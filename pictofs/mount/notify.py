@@ -1,4 +1,5 @@
-"""systemd's readiness protocol (sd_notify(3)): one datagram to $NOTIFY_SOCKET, nothing where there is none.
+"""systemd's protocol for services (sd_notify(3), sd_watchdog_enabled(3)): datagrams to $NOTIFY_SOCKET, and
+nothing where there is none.
 """
 
 from __future__ import annotations
@@ -6,6 +7,8 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+
+from pictofs.mount.events import Events
 
 
 def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
@@ -20,3 +23,20 @@ def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
     except OSError:
         return False
     return True
+
+
+def watchdog_s(environ: Mapping[str, str] = os.environ) -> float | None:
+    """How often the service manager is to hear of this process; None: it does not watch."""
+    try:
+        limit_us = int(environ.get("WATCHDOG_USEC", ""))
+        meant = int(environ.get("WATCHDOG_PID", "") or os.getpid())
+    except ValueError:
+        return None
+    return limit_us / 3e6 if limit_us > 0 and meant == os.getpid() else None
+
+
+def keep_watchdog(events: Events, pause_s: float | None) -> None:
+    """Tell it as long as `events` runs: a loop that hangs is a process that is replaced."""
+    if pause_s is not None:
+        notify("WATCHDOG=1")
+        events.after("watchdog", pause_s, lambda: keep_watchdog(events, pause_s))

@@ -26,6 +26,11 @@ class Plan:
     run_dir: Path
     api_keys: tuple[str, ...] = field(repr=False)  # one a profile, in order
     environ: Mapping[str, str] = field(repr=False)
+    # With `settings.source`, what it takes to read the settings again: `-o`, whether unknown names in it are
+    # passed over, and where relative paths begin.
+    given: tuple[str, ...] = field(default=(), repr=False)
+    sloppy: bool = False
+    folder: str = "/"
 
     @property
     def socket(self) -> str:
@@ -76,6 +81,9 @@ def prepare(configured: Configured, folder: str, environ: Mapping[str, str], *, 
         places.run_dir(environ, os.getuid()),
         api_keys,
         dict(environ),
+        configured.given,
+        configured.sloppy,
+        os.getcwd(),
     )
 
 

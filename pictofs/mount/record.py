@@ -9,12 +9,17 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pictofs import __version__
 from pictofs.errors import MountpointUnusable
 from pictofs.mount import places
+
+if TYPE_CHECKING:
+    from pictofs.mount.plan import Plan
 
 SCHEMA = 1
 
@@ -56,6 +61,23 @@ def start_ticks(pid: int) -> int:
     return -1 if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
+def of(plan: Plan, attached: Mapping[str, Any], *, fetching: int, **now: Any) -> Record:
+    """The record of the mount that this process supervises; `fetching`: its own child, 0 for another's."""
+    names = (profile.organization or "" for profile in plan.settings.profiles)
+    return Record(
+        mountpoint=plan.mountpoint,
+        source=plan.settings.source,
+        supervisor=os.getpid(),
+        started=start_ticks(os.getpid()),
+        version=__version__,
+        cache_dir=plan.settings.cache_dir,
+        log=plan.log,
+        fetching=fetching or int(attached.get("fetching", 0)),
+        organizations=tuple(zip(attached.get("organizations", ()), names, strict=False)),
+        **now,
+    )
+
+
 class RecordFile:
     """The record of one mountpoint on disk; `claim` first, `withdraw` last."""
 
@@ -65,8 +87,14 @@ class RecordFile:
         self._mountpoint = mountpoint
         self._lock = -1
 
-    def claim(self) -> None:
-        """Take the mountpoint for this process; MountpointUnusable when another one holds it."""
+    def claim(self, lock: int | None = None) -> None:
+        """Take the mountpoint for this process; MountpointUnusable when another one holds it.
+
+        `lock`: the claim of a former program of this process, which is taken over.
+        """
+        if lock is not None:
+            self._lock = lock
+            return
         places.own_directory(self.path.parent, "the folder for run files")
         while True:
             lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -88,10 +116,6 @@ class RecordFile:
     def lock(self) -> int:
         """The descriptor that holds the claim."""
         return self._lock
-
-    def adopt(self, lock: int) -> None:
-        """Instead of `claim`: the claim of a former program of this process."""
-        self._lock = lock
 
     def write(self, record: Record) -> None:
         """Publish the record, by rename; OSError where that cannot be, and the former one stays."""

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 
-from pictofs import __version__, secrets
+from pictofs import __version__, secrets, stacks
 from pictofs.errors import PictofsError
 from pictofs.mount import handover, logs
 from pictofs.mount.supervisor import Supervisor
@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 
 def main() -> int:
     """Go on where the former program stopped; the exit code, once unmounted."""
+    stacks.keep_memory()
     before = handover.received(int(sys.argv[1]))
     plan = before.plan
     secrets.remember(*plan.api_keys)

@@ -24,6 +24,8 @@ from pictofs.mount.plan import Plan
 _log = logging.getLogger(__name__)
 
 KILLED_LIMIT_S = 1.0  # a process that was killed
+DUMP_LIMIT_S = 2.0  # one that was asked where it stands
+REPLACED = "replaced"  # how one ended that another was wanted for
 
 
 class Server:
@@ -59,6 +61,7 @@ class Server:
         self._channel: Channel | None = None
         self._since_s = 0.0
         self._lingering: list[int] = []
+        self._replaced = False
         self._before: Before | None = None
 
     def start(self, restarts: int, known: Mapping[str, Any]) -> None:
@@ -86,6 +89,10 @@ class Server:
         if self._kernel is not None:
             self._kernel.let_go()
 
+    def follow(self, plan: Plan) -> None:
+        """Whoever is started from now on has this plan."""
+        self._plan = plan
+
     def say(self, word: str, *, fd: int | None = None, **content: Any) -> None:
         """A word to the child; lost when there is none."""
         if self._channel is not None:
@@ -101,6 +108,17 @@ class Server:
         """It may be silent now."""
         if self._watch is not None:
             self._watch.over(0)
+
+    def replace(self) -> None:
+        """End it for another, with the plan that is followed now."""
+        self._replaced = bool(self.pid)
+        self.kill(signal.SIGKILL)
+
+    def dump(self) -> None:
+        """Have it write to the log where it stands; one whose threads are stuck does so by faulthandler."""
+        if self.pid:
+            self.say("dump")
+            self._events.after("dump", DUMP_LIMIT_S, lambda: self.kill(signal.SIGUSR1))
 
     def kill(self, number: int) -> None:
         """Send it a signal, if there is one."""
@@ -154,6 +172,9 @@ class Server:
             self._hang_up()
             return
         for word in words:
+            if word["say"] == "dumped":
+                self._events.cancel(("dump",))
+                continue
             try:
                 self._heard(word)
             except OSError:
@@ -170,6 +191,9 @@ class Server:
         self.pid = 0
         self._hang_up()
         self.unwatch()
+        self._events.cancel(("dump",))
+        if self._replaced:
+            how_it_ended, self._replaced = REPLACED, False
         lived_s = time.monotonic() - self._since_s if self._since_s else 0.0
         self._ended(how_it_ended, in_order, lived_s)
 

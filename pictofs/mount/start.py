@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import resource
 
+from pictofs import stacks
 from pictofs.errors import PictofsError
 from pictofs.mount import background, logs
 from pictofs.mount.plan import Plan
@@ -43,6 +43,5 @@ def _told(plan: Plan, word: background.Word) -> int:
 def _supervise(plan: Plan, word: background.Word) -> int:
     from pictofs.mount.supervisor import Supervisor
 
-    # A core file would hold the key.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    stacks.keep_memory()
     return Supervisor(plan, word.ready, word.close).run()

@@ -1,14 +1,13 @@
 """The supervisor of one mount: holds the descriptor, starts the two other processes, restarts what dies.
 
-It is single-threaded, waits for events and decides; what it decides about is small:
+It waits for events in one thread and decides; what it decides about is small:
 
     starting ── attached ──→ mounting ── ready ──→ up ── SIGTERM, SIGINT or unmounted ──→ stopping ──→ gone
        └── failed: everything is taken back and the reason goes to the person
 
-A fetching process is looked for when the serving process has none: held by another mount it is used, else
-started. A serving process that dies is replaced: with the kernel driver on the same descriptor, which the
-kernel then asks again; with fusepy, and before Linux 6.9, by a lazy unmount and a new mount. An upgrade is
-the same, with a program that takes this one's place (`handover`).
+`supply` sees that some process fetches. A serving process that dies is replaced: with the kernel driver on
+the same descriptor, which the kernel then asks again; with fusepy, and before Linux 6.9, by a lazy unmount
+and a new mount. An upgrade is the same, with a program that takes this one's place (`handover`).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pictofs import __version__, drivers
+from pictofs import drivers, stacks
 from pictofs.errors import PictofsError
 from pictofs.mount import handover, mountpoint, record, upgrade, watch
 from pictofs.mount.background import Failed
@@ -29,10 +28,11 @@ from pictofs.mount.descriptor import KernelMount
 from pictofs.mount.events import Events
 from pictofs.mount.fetching import Outcome
 from pictofs.mount.handover import Before
-from pictofs.mount.notify import notify
+from pictofs.mount.notify import keep_watchdog, notify, watchdog_s
 from pictofs.mount.overlay import Overlay
 from pictofs.mount.plan import Plan
-from pictofs.mount.server import Server
+from pictofs.mount.reload import Reload
+from pictofs.mount.server import REPLACED, Server
 from pictofs.mount.supply import Supply
 
 _log = logging.getLogger(__name__)
@@ -60,7 +60,6 @@ class Supervisor:
         before: Before | None = None,
         silence_limit_s: float = watch.LIMIT_S,
     ) -> None:
-        self._plan = plan
         self._ready = ready
         self._let_go = let_go
         self._events = Events()
@@ -76,6 +75,7 @@ class Supervisor:
             plan, self._events, self._driver, self._kernel, silence_limit_s=silence_limit_s,
             let_go=self._apart, heard=self._heard, ended=self._serving_ended,
         )  # fmt: skip
+        self._reload = Reload(plan, self._events, self._server, self._supply, self._kernel)
         self._overlay: Overlay | None = None
         if plan.settings.overlay is not None:
             self._overlay = Overlay(plan.settings, plan.mountpoint, plan.beneath, self._events)
@@ -91,19 +91,21 @@ class Supervisor:
         self._code = 0
         self._failure: Failed | None = None
 
+    @property
+    def _plan(self) -> Plan:
+        return self._reload.plan
+
     def run(self) -> int:
         """Mount, stay until unmounted, leave nothing behind. Failed when it never came up."""
-        if self._before is None:
-            self._file.claim()
-        else:
-            self._file.adopt(self._before.lock)
+        self._file.claim(self._before.lock if self._before is not None else None)
         try:
             self._events.on_signals(
                 {
                     signal.SIGTERM: lambda: self._stop("SIGTERM", 0),
                     signal.SIGINT: lambda: self._stop("SIGINT", 130),
                     signal.SIGCHLD: self._reap,
-                    signal.SIGHUP: lambda: None,
+                    signal.SIGHUP: lambda: self._reload.ask(lambda: self._answers),
+                    signal.SIGUSR1: self._dump,
                     signal.SIGUSR2: self._upgrade,
                 }
             )
@@ -113,6 +115,7 @@ class Supervisor:
             self._write_record()
             self._start_serving()
             self._find_fetching()
+            keep_watchdog(self._events, watchdog_s())
             self._events.run()
         finally:
             self._end()
@@ -144,6 +147,7 @@ class Supervisor:
         self._events.close(forked=True)
         self._file.release()
         self._supply.let_go()
+        self._reload.let_go()
         self._let_go()
 
     def _heard(self, word: dict[str, Any]) -> None:
@@ -159,13 +163,15 @@ class Supervisor:
         elif said == "linked":
             self._attached |= {name: word[name] for name in ("fetching", "fetching_started", "version")}
             self._write_record()
+        elif said in ("refused", "accepted", "reloaded"):
+            self._reload.heard(word)
         elif said == "changed" and self._overlay is not None and not self._stopping:
             self._overlay.changed()
         elif said == "gone":
             self._stop("unmounted", 0)
 
     def _mounts_changed(self) -> None:
-        """Somebody has unmounted us: the kernel tells the serving process once no namespace has a copy."""
+        # By somebody: the kernel tells the serving process only once no namespace has a copy.
         if self._answers and not self._still_mounted():
             self._stop("unmounted", 0)
 
@@ -217,6 +223,9 @@ class Supervisor:
         if self._stopping:
             self._finish_if_done()
             return
+        if how_it_ended == REPLACED:
+            self._replace_serving()
+            return
         if not self._up:
             self._fail(f"the serving process ended ({how_it_ended}); see the log", 1)
             return
@@ -245,8 +254,7 @@ class Supervisor:
 
     def _again(self, which: str, lived_s: float, act: Callable[[], None]) -> None:
         self._restarts += 1
-        delay_s = self._deaths[which].delay_s(lived_s)
-        if delay_s is not None:
+        if (delay_s := self._deaths[which].delay_s(lived_s)) is not None:
             self._events.after(which, delay_s, act)
             return
         _log.critical("the %s process ends again and again; the mount is given up", which)
@@ -278,12 +286,17 @@ class Supervisor:
         self._supply.reap()
         self._server.reap()
 
+    def _dump(self) -> None:
+        _log.info("state dump: %s; stacks\n%s", self._as_record(), stacks.of_threads())
+        self._server.dump()
+        self._supply.dump(self._attached)
+
     # Another program in our place
 
     def _upgrade(self) -> None:
         if self._stopping:
             return
-        if not self._answers or self._supply.starting:
+        if not self._answers or self._supply.starting or self._reload.busy:
             self._events.after("upgrade", 0.1, self._upgrade)  # in between there is nothing to hand over
             return
         program = upgrade.wanted(self._plan.run_dir, self._plan.mountpoint)
@@ -329,6 +342,7 @@ class Supervisor:
         notify("STOPPING=1")
         self._events.cancel(("serving", "start a serving process", "fetching", "kill", "upgrade"))
         self._server.unwatch()
+        self._reload.stop()  # or it would have the serving process replaced
         if self._overlay is not None:
             self._overlay.rest()
         patience = time.monotonic() + BUSY_LIMIT_S
@@ -355,6 +369,7 @@ class Supervisor:
 
     def _end(self) -> None:
         """Take everything back, whatever happened."""
+        self._reload.stop()
         self._server.end(END_LIMIT_S)
         if self._kernel is not None:
             self._kernel.close()
@@ -370,10 +385,6 @@ class Supervisor:
     def _still_mounted(self) -> bool:
         return mountpoint.is_ours(self._plan.mountpoint)
 
-    def _organizations(self) -> tuple[tuple[int, str], ...]:
-        names = (profile.organization or "" for profile in self._plan.settings.profiles)
-        return tuple(zip(self._attached.get("organizations", ()), names, strict=False))
-
     def _write_record(self) -> None:
         try:
             self._file.write(self._as_record())
@@ -381,20 +392,7 @@ class Supervisor:
             self._cannot("write the mount's record", error, self._write_record)
 
     def _as_record(self) -> record.Record:
-        return record.Record(
-            mountpoint=self._plan.mountpoint,
-            source=self._plan.settings.source,
-            supervisor=os.getpid(),
-            started=record.start_ticks(os.getpid()),
-            version=__version__,
-            cache_dir=self._plan.settings.cache_dir,
-            log=self._plan.log,
-            driver=self._driver,
-            io=self._io,
-            serving=self._server.pid,
-            fetching=self._supply.pid or int(self._attached.get("fetching", 0)),
-            restarts=self._restarts,
-            upgrades=self._upgrades,
-            ready=self._answers,
-            organizations=self._organizations(),
-        )
+        return record.of(
+            self._plan, self._attached, driver=self._driver, io=self._io, serving=self._server.pid,
+            fetching=self._supply.pid, restarts=self._restarts, upgrades=self._upgrades, ready=self._answers,
+        )  # fmt: skip

@@ -6,7 +6,8 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from pictofs.mount import handover, record
 from pictofs.mount.events import Events
@@ -81,6 +82,19 @@ class Supply:
                 self._process.stop(DRAIN_LIMIT_S)
         elif older:
             self._end_others(int(before.attached.get("fetching", 0)), before.attached.get("fetching_started"))
+
+    def follow(self, plan: Plan) -> None:
+        """What is started from now on has this plan."""
+        self._process.follow(plan)
+
+    def dump(self, attached: Mapping[str, Any]) -> None:
+        """Have the process that was attached to, whoever started it, write its state to its log."""
+        pid = int(attached.get("fetching", 0))
+        try:
+            if pid > 0 and not self.starting and record.start_ticks(pid) == attached.get("fetching_started"):
+                os.kill(pid, signal.SIGUSR1)
+        except OSError as error:
+            _log.warning("the fetching process %d cannot be asked for its state: %s", pid, error.strerror)
 
     def reap(self) -> None:
         """A child has ended: perhaps this one."""

@@ -14,6 +14,7 @@ from pictofs.vfs.reading import Reading
 from pictofs.vfs.waiting import Waits
 
 SCHEMA = 1
+SHOWN_WAITS = 100
 # What the fetching process says of itself when asked; the shapes stand where it is silent.
 _FROM_FETCHING: dict[str, Any] = {
     "dialect": "",
@@ -69,6 +70,10 @@ class Report:
             "datasets": self._datasets(answer.get("datasets", [])),
             **self._served(),
         }
+
+    def dump(self) -> dict[str, Any]:
+        """For a state dump: the document without the fetching process' part, and who waits for what."""
+        return {**self.status({}), "waiting": self._waits.underway(SHOWN_WAITS)}
 
     def _datasets(self, told: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """As they stand in our catalog; the fetching process knows how many bytes each has in the store."""

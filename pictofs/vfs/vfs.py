@@ -40,6 +40,8 @@ class Vfs:
     `on_changed(entries, nodes)` is set by a driver that can tell the kernel: (parent, name) pairs that lead
     elsewhere, and nodes whose attributes or listing changed. It is called from `deliver`.
     `on_link_lost()` is set by who restarts the fetching process; until `relink`, what is present is served.
+    `on_refused(refused)` is set by who may have another key; it is called when the service begins to refuse
+    that of an organization, and when it takes it again.
 
     `link` is a connected and attached `link.Client`, or None. `clock` is monotonic, in seconds. `facts` gives
     what status.json says of the mount itself. `boot_id` names this boot of the machine.
@@ -75,6 +77,7 @@ class Vfs:
         self.on_changed: Changes | None = None
         self.on_damaged: Callable[[list[int]], None] | None = None
         self.on_link_lost: Callable[[], None] | None = None
+        self.on_refused: Callable[[bool], None] | None = None
 
     # operations
 
@@ -285,12 +288,15 @@ class Vfs:
             self._tree.freshness.forget()
             self._tree.changed()
         (self._offline.discard if state.online else self._offline.add)(organization)
+        before = bool(self._refused)
         if state.refused:
             self._refused.setdefault(organization, self._clock() + self._settings.auth_grace_s)
             self._end_refused()
         elif self._refused.pop(organization, None) is not None and organization in self._ended:
             self._ended.remove(organization)
             self._forget_folder(organization)
+        if self.on_refused is not None and before != bool(self._refused):
+            self.on_refused(not before)
 
     def _end_refused(self) -> None:
         for organization, ends_s in self._refused.items():

@@ -251,6 +251,19 @@ class Waits:
             for waiter in list(pending.waiters):
                 waiter.end(errno)
 
+    def underway(self, limit: int) -> list[dict[str, Any]]:
+        """The first requests under way: what, for how many, and since when the longest of them waits."""
+        now_s = self._clock()
+        return [
+            {
+                "request": str(pending.request),
+                "sent": bool(pending.id),
+                "waiters": len(pending.waiters),
+                "seconds": round(now_s - min((w.started_s for w in pending.waiters), default=now_s), 1),
+            }
+            for pending in list(self._by_key.values())[:limit]
+        ]
+
     def __len__(self) -> int:
         return sum(len(pending.waiters) for pending in self._by_key.values())
 

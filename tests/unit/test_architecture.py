@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "pictofs"
-OPEN = {"errors", "names", "config", "secrets", ""}  # "" is the package itself: its version
+# "" is the package itself: its version
+OPEN = {"errors", "names", "config", "secrets", "stacks", "journal", ""}
 
 _BELOW_MOUNT = {"api", "storage", "catalog", "store", "link", "mirror", "tree", "vfs", "drivers"}
 ROOMS: dict[str, set[str]] = {
@@ -19,6 +20,8 @@ ROOMS: dict[str, set[str]] = {
     "names": set(),
     "config": set(),
     "secrets": set(),
+    "stacks": set(),
+    "journal": set(),
     "api": set(),
     "storage": set(),
     "catalog": set(),

@@ -16,7 +16,7 @@ from pictofs.drivers import Driver
 from pictofs.errors import Unreachable, UsageError
 from pictofs.link import LinkLost
 from pictofs.link.messages import Attached
-from pictofs.mount import assembly, record, serving
+from pictofs.mount import assembly, attaching, listening, record, serving
 from pictofs.mount.channel import Channel
 from pictofs.mount.plan import Plan
 from pictofs.vfs import Vfs
@@ -82,8 +82,8 @@ def test_a_lock_behind_which_nobody_listens_is_asked_ever_more_rarely_and_not_fo
     supervisor.join()
     ours.close()
     assert clock.slept_s[:2] == [serving.FIRST_PAUSE_S, 2 * serving.FIRST_PAUSE_S]
-    assert max(clock.slept_s) == serving.RECONNECT_S
-    assert sum(clock.slept_s) == pytest.approx(5.0 + serving.ATTACH_MARGIN_S, abs=2 * serving.RECONNECT_S)
+    assert max(clock.slept_s) == listening.RECONNECT_S
+    assert sum(clock.slept_s) == pytest.approx(5.0 + attaching.ATTACH_MARGIN_S, abs=2 * listening.RECONNECT_S)
 
 
 def answer_every_question(ours: Channel) -> None:
@@ -107,24 +107,24 @@ def test_the_listener_outlives_what_nobody_expected_and_sees_the_supervisor_end(
             raise found
         return found
 
-    monkeypatch.setattr(serving, "attach", attach)
-    monkeypatch.setattr(serving, "RECONNECT_S", 0.01)
+    monkeypatch.setattr(listening, "attach", attach)
+    monkeypatch.setattr(listening, "RECONNECT_S", 0.01)
     monkeypatch.setattr(record, "start_ticks", lambda pid: 100 + pid)
     ours, theirs = Channel.pair()
     both = Unlinked()
-    listener = threading.Thread(
-        target=serving._listen,
-        args=(plan(tmp_path), theirs, cast(Driver, both), cast(Vfs, both), cast(assembly.Facts, Facts())),
+    heard = listening.Listener(
+        plan(tmp_path), theirs, cast(Driver, both), cast(Vfs, both), cast(assembly.Facts, Facts()), [1]
     )
+    listener = threading.Thread(target=heard.run)
     listener.start()
     ours.send("link")
     said: list[dict[str, Any]] = []
     while not said or said[-1]["say"] != "linked":
-        heard = ours.receive() or []
-        for word in heard:
+        words = ours.receive() or []
+        for word in words:
             if word["say"] == "link_lost":
                 ours.send("link")
-        said += heard
+        said += words
     ours.close()
     listener.join(10)
     assert not listener.is_alive()
@@ -148,7 +148,7 @@ def test_a_source_that_is_not_the_keys_organization_is_told_what_that_is_called_
             return OrganizationRow(pk, "http://h", remote_id, "acme", "acme", b"", 0, 0)
 
     with pytest.raises(UsageError, match=called) as caught:
-        serving._check_organization(
+        attaching.check_organization(
             replace(plan(tmp_path), organization="other", settings=Settings(profiles=(Profile(),))),
             cast(Any, Reader()),
             Attached(1, 7, "1.0", [1], [], []),
