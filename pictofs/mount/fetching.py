@@ -112,7 +112,7 @@ class FetchingProcess:
             os.close(lock)
         return False
 
-    def follow(self, plan: Plan) -> None:
+    def follow(self, plan: Order) -> None:
         """Whoever is started from now on has this plan."""
         self._plan = plan
 

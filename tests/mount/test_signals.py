@@ -1,5 +1,4 @@
-"""A live mount and its signals: SIGHUP for other settings and keys, SIGUSR1 for a state dump; no key is shown.
-"""
+"""A live mount and its signals: other settings and keys by SIGHUP, a state dump by SIGUSR1; no key in it."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pictofs.mount import options
+from pictofs.mount.rereading import LIVE
 from tests.unit.test_architecture import LIBRARIES, ROOMS
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +38,13 @@ def test_no_option_is_documented_that_does_not_exist() -> None:
     table = (DOCS / "configuration.md").read_text(encoding="utf-8").split("## Options")[1].split("##")[0]
     named = {cells(line)[0].strip("`") for line in table.splitlines() if line.startswith("| `")}
     assert named == set(options.BY_NAME)
+
+
+def test_what_a_live_mount_follows_is_documented() -> None:
+    text = (DOCS / "operating.md").read_text(encoding="utf-8")
+    named = text.split("What a live mount follows")[1].split("Everything else")[0]
+    fields = {option.name: option.field for option in options.OPTIONS}
+    assert {fields[name] for name in re.findall(r"`(\w+)`", named)} == LIVE
 
 
 def test_the_readme_has_exactly_two_commands_and_make_knows_them() -> None:

@@ -67,6 +67,26 @@ def test_where_the_service_does_not_say_who_it_is_two_keys_are_two_organizations
     asyncio.run(scenario())
 
 
+def test_where_the_service_does_not_say_who_it_is_a_key_may_take_anothers_place(tmp_path: Path) -> None:
+    from pictofs.api import Organization
+
+    async def scenario() -> None:
+        async with world(tmp_path) as w:
+            from .world import FakeClient
+
+            original = FakeClient.me
+            FakeClient.me = lambda self: Organization()  # type: ignore[method-assign]
+            try:
+                _, one = await w.attach(key="k1")
+                _, rotated = await w.attach(key="k2", succeeds=one.organizations[0])
+                _, mounted_again = await w.attach(key="k2")
+            finally:
+                FakeClient.me = original  # type: ignore[method-assign]
+            assert one.organizations == rotated.organizations == mounted_again.organizations
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(
     ("error", "exit_code", "number"),
     [
