@@ -187,6 +187,11 @@ def test_settings_are_followed_by_sighup_and_readers_see_a_pause(plain: Keyed) -
         plain.service.clear_faults()
     assert caught.value.errno == errno.EIO
     assert 2.5 < time.monotonic() - began < 15, "seconds without progress are those of the new setting"
+    plain.settings.write_text("")
+    plain.signal(signal.SIGHUP)
+    plain.logs("followed: timeout_s")
+    followed = after["pids"]["serving"]
+    eventually(lambda: mount.status()["pids"]["serving"] not in (None, followed), 20, "all is as before")
 
 
 def test_sigusr1_writes_where_every_process_stands_and_harms_nothing(plain: Keyed) -> None:
