@@ -44,6 +44,15 @@ class MemberReads(Connected):
         sql = f"{_MEMBER} WHERE pk >= ? ORDER BY pk LIMIT ?"
         return [_member(row) for row in self._rows(sql, (pk, limit))]
 
+    def member_directories(self, export: int, limit: int) -> list[MemberRow]:
+        """At most `limit` directories of an archive, the last ones first."""
+        opened = self.opened(export)
+        if opened is None:
+            return []
+        sql = f"{_MEMBER} WHERE pk BETWEEN ? AND ? ORDER BY pk DESC LIMIT ?"
+        rows = self._rows(sql, (opened.first, opened.first + opened.count - 1, limit))
+        return [found for row in rows if (found := _member(row)).method is None]
+
 
 def _member(row: Row) -> MemberRow:
     pk, export, parent, file_name, plain, method, encrypted, header, packed, size, crc32, data = row

@@ -38,6 +38,8 @@ class Partition:
     organization: int
     pool: LinkPool
     changed_ns: dict[int, int] = field(default_factory=dict)  # dataset → when it was last seen to change
+    # the same for what its `updated_at` did not tell
+    unexplained_ns: dict[int, int] = field(default_factory=dict)
     listed_archived: bool = False  # whether the last list of datasets was asked to hold archived ones
 
 

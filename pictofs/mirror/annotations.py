@@ -1,4 +1,4 @@
-"""Annotations: bodies by one API request each, kept by their hash.
+"""Annotations: bodies by one API request each, or out of an export where that saves; kept by their hash.
 
 The size of an annotation is that of its body, so a look at one fetches it. The body goes into the store
 before its version is known to the catalog's readers' kernel: a size is never told of bytes that are not here.
@@ -19,10 +19,12 @@ from pictofs.errors import NotFound, Stale
 from pictofs.link.messages import Priority
 from pictofs.mirror import facts, revalidate
 from pictofs.mirror.access import Membership
+from pictofs.mirror.bulk import Bulk, Document
+from pictofs.mirror.economy import Face
 from pictofs.mirror.listing import Listings
 from pictofs.mirror.plan import Fetch
 from pictofs.mirror.renamed import ask_by_name
-from pictofs.mirror.singleflight import SingleFlight
+from pictofs.mirror.singleflight import SingleFlight, unheard
 from pictofs.mirror.transfer import Progress
 from pictofs.mirror.writer import Block, Writer
 
@@ -43,6 +45,7 @@ class Annotations:
         writer: Writer,
         flights: SingleFlight,
         listings: Listings,
+        bulk: Bulk,
         push: Callable[[Change], None],
         doubt: Callable[[Membership, int], None],
         *,
@@ -53,6 +56,7 @@ class Annotations:
         self._writer = writer
         self._flights = flights
         self._listings = listings
+        self._bulk = bulk
         self._push = push
         self._doubt = doubt
         self._wall_ns = wall_ns
@@ -64,17 +68,32 @@ class Annotations:
         *,
         background: bool = False,
         priority: Priority = Priority.DEMAND,
+        doubted: bool = False,
+        moved: Callable[[], None] = unheard,
     ) -> AnnotationRow:
         """The current version of an image's annotation, just fetched (or known to be empty) and stored.
 
-        `background`: a body is known and only its age is in doubt: the budget's reserve is not for this.
+        `background`: the budget's reserve is not for this. `doubted`: a body is known and its age in doubt,
+        or somebody wants the truth: the service is asked. `moved` is called as something of it comes.
         """
         row = self._reader.image(image)
         if row is None or not row.directory:
             raise Stale("this image is no longer known: list its directory again")
         asked_ns = self._wall_ns()
-        body = await self._body(member, row, background, priority)
-        version = hashlib.sha256(body).hexdigest()[:32]
+        document = None
+        if not doubted and not revalidate.known_empty(row, member.access.dialect):
+            document = await self._bulk.annotation(member, row, moved)
+        body = document.source.shape.body(document.content) if document is not None else None
+        known = self._reader.annotation(row.annotation)
+        if body and document and known and document.source.offer.created_ns <= known.fetched_ns:
+            # The archive is older than what was fetched: good for bytes that were evicted, and no news.
+            asked_ns = known.fetched_ns
+            if _version(body) != known.version:
+                body = document = None
+        if body is None:
+            asked_ns = self._wall_ns()
+            body = await self._asked(member, row, document, background, priority)
+        version = _version(body)
         annotation, change = await self._writer.run(
             lambda: self._catalog.put_annotation(image, version, len(body), asked_ns)
         )
@@ -91,11 +110,32 @@ class Annotations:
         if row is None or image is None or row.superseded or not image.directory:
             raise Stale("this version of an annotation was replaced and is not on disk: open it again")
         await member.join(
-            self._flights, ("annotation", image.ino), lambda flight: self.fetched(member, image.pk)
-        )
+            self._flights, ("annotation", image.ino),
+            lambda flight: self.fetched(member, image.pk, moved=flight.moved), lambda: progress(0),
+        )  # fmt: skip
         current = self._reader.image(image.pk)
         if current is None or current.annotation != row.pk:
             raise Stale(f"the annotation of {image.file_name} was replaced by another version: open it again")
+
+    async def _asked(
+        self,
+        member: Membership,
+        row: ImageRow,
+        document: Document | None,
+        background: bool,
+        priority: Priority,
+    ) -> bytes:
+        """The API's body, which teaches how an archive's documents become bodies; a few do for all."""
+        if document is None or document.source.shape.broken:
+            return await self._body(member, row, background, priority)
+        shape = document.source.shape
+        async with document.source.lessons:
+            body = shape.body(document.content)  # the lessons of those before may have been enough
+            if body is None:
+                body = await self._body(member, row, background, priority)
+                if not shape.learn(document.content, body):
+                    self._bulk.disagreed(document.source)
+        return body
 
     async def _body(
         self, member: Membership, row: ImageRow, background: bool, priority: Priority
@@ -107,6 +147,7 @@ class Annotations:
         def body(client: Client, meant: Dataset) -> bytes:
             return client.annotations.get(meant, image)
 
+        self._bulk.spend(row.dataset, Face.ANNOTATIONS)
         try:
             return await ask_by_name(
                 self._reader, self._listings.renew, member, row.dataset, body, priority, background=background
@@ -120,3 +161,7 @@ class Annotations:
         for block, at in enumerate(range(0, len(body), step)):
             piece = body if len(body) <= step else body[at : at + step]
             await self._writer.store(Block(node, block, piece, google_crc32c.value(piece)))
+
+
+def _version(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Annotation bodies and sizes ahead of need: one request each, a few at a time, never out of the reserve.
+"""Annotation bodies and sizes ahead of need: a few at a time, and never out of the budget's reserve.
 
 Each runs in the same single flight as a look that demands it, so that neither is fetched twice.
 """
@@ -16,6 +16,8 @@ from pictofs.errors import PictofsError
 from pictofs.link.messages import Priority
 from pictofs.mirror.access import Membership
 from pictofs.mirror.annotations import Annotations
+from pictofs.mirror.bulk import Bulk
+from pictofs.mirror.economy import Face
 from pictofs.mirror.images import Images
 from pictofs.mirror.singleflight import SingleFlight
 from pictofs.mirror.troubles import Troubles
@@ -34,6 +36,7 @@ class Bodies:
         flights: SingleFlight,
         images: Images,
         annotations: Annotations,
+        bulk: Bulk,
         troubles: Troubles,
         moved: Callable[[], None],
         *,
@@ -43,14 +46,17 @@ class Bodies:
         self._flights = flights
         self._images = images
         self._annotations = annotations
+        self._bulk = bulk
         self._troubles = troubles
         self._moved = moved
         self._jobs = jobs
         self._waiting: deque[tuple[Membership, int, bool]] = deque(maxlen=QUEUE)
+        # What waits for an export that was ordered.
+        self._parked: deque[tuple[Membership, int, bool]] = deque(maxlen=QUEUE)
         self._running: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._running)
+        return len(self._waiting) + len(self._parked) + len(self._running)
 
     @property
     def idle(self) -> bool:
@@ -62,9 +68,11 @@ class Bodies:
         self._waiting.append((member, image, size))
         self._start()
 
-    def clear(self) -> None:
-        """Nothing of what waits is wanted any more."""
-        self._waiting.clear()
+    def unpark(self) -> None:
+        """An order of an export has ended: what waited for it goes on."""
+        self._waiting.extend(self._parked)
+        self._parked.clear()
+        self._start()
 
     async def stop(self) -> None:
         """Ends what is under way; flights that others joined go on."""
@@ -79,9 +87,15 @@ class Bodies:
             row = self._reader.image(pk)
             if row is None or not row.directory or not self._due(row, size):
                 continue
-            if not size and not self._affordable(member):
-                self._waiting.clear()
-                return
+            if not size and self._bulk.ordered(row.dataset):
+                self._parked.append((member, pk, size))
+                continue
+            if not size:
+                self._bulk.expect(row.dataset, Face.ANNOTATIONS, len(self._waiting) + 1)
+                promising = self._bulk.promising(member, row, Face.ANNOTATIONS)
+                if not promising and not self._affordable(member):
+                    self._waiting.clear()
+                    return
             task = asyncio.ensure_future(self._bring(member, row, size))
             self._running.add(task)
             task.add_done_callback(self._ended)

@@ -22,6 +22,7 @@ from pictofs.mirror.annotations import Annotations
 from pictofs.mirror.archives import join
 from pictofs.mirror.attach import Register
 from pictofs.mirror.bodies import Bodies
+from pictofs.mirror.bulk import Bulk
 from pictofs.mirror.calls import Calls
 from pictofs.mirror.control import Control
 from pictofs.mirror.convoy import Convoy, Landed
@@ -122,6 +123,7 @@ class Engine:
         if self._idle is not None:
             self._idle.cancel()
         await self.dispatch.stop()
+        await self.ordering.stop()
         await self.prefetch.stop()
         await self.fetcher.stop()
         await self.looks.stop()
@@ -180,22 +182,22 @@ class Engine:
 
         wall_ns = self._wall_ns
         listings = Listings(reader, catalog, writer, self.flights, push, troubles, wall_ns=wall_ns)
-        images = Images(
-            reader, catalog, writer, self.flights, listings, self._courier, push, doubt, troubles,
-            wall_ns=wall_ns,
-        )  # fmt: skip
-        annotations = Annotations(
-            reader, catalog, writer, self.flights, listings, push, doubt, wall_ns=wall_ns
-        )
         exports = Exports(
             reader, catalog, writer, self.flights, listings, self._courier, push, self._room.forget,
             jobs=self._limits.transfers, wall_ns=wall_ns,
         )  # fmt: skip
         archives = join(
-            reader, catalog, writer, self.flights, exports, self._room,
+            reader, catalog, writer, self.flights, listings, exports, self._room,
             lambda member, want, moved: self.fetcher.bring(member, want, moved), push, self._cache_dir,
-            self._limits.cache_size_bytes,
+            self._limits.cache_size_bytes, troubles, lambda dataset: self.bodies.unpark(), wall_ns=wall_ns,
         )  # fmt: skip
+        images = Images(
+            reader, catalog, writer, self.flights, listings, archives.bulk, self._courier, push, doubt,
+            troubles, wall_ns=wall_ns,
+        )  # fmt: skip
+        annotations = Annotations(
+            reader, catalog, writer, self.flights, listings, archives.bulk, push, doubt, wall_ns=wall_ns
+        )
         self.looks = Looks(
             reader, self.flights, listings, images, annotations, exports, archives.openings,
             archives.members, wall_ns=wall_ns,
@@ -215,7 +217,8 @@ class Engine:
         self.fetcher = Fetcher(
             reader, sources, recheck, jobs=self.pace.jobs, permit=self.allowance.check
         )
-        self._join_prefetch(images, annotations)
+        self.ordering = archives.ordering
+        self._join_prefetch(images, annotations, archives.bulk)
         self.streams = Streams(reader, self.fetcher, self.allowance, self._room.spare_bytes, troubles)
         self.register = Register(
             reader, catalog, writer, self._limits, self._cache_dir, self._access
@@ -240,7 +243,7 @@ class Engine:
             self.sights.looked, self._is_idle, self._drain,
         )  # fmt: skip
 
-    def _join_prefetch(self, images: Images, annotations: Annotations) -> None:
+    def _join_prefetch(self, images: Images, annotations: Annotations, bulk: Bulk) -> None:
         """Look-ahead, over everything else."""
 
         def push(change: Change) -> None:
@@ -255,12 +258,12 @@ class Engine:
         self.orders = Orders(
             self._catalog.path, lambda dataset: self.sights.forget(dataset)
         )
-        bodies = Bodies(
-            self.reader, self.flights, images, annotations, self.troubles,
+        self.bodies = Bodies(
+            self.reader, self.flights, images, annotations, bulk, self.troubles,
             lambda: self.prefetch.pump(), jobs=BODIES,
         )  # fmt: skip
         self.prefetch = Prefetch(
-            self.reader, self.fetcher, images, bodies, self.allowance, self._room, self.writer,
+            self.reader, self.fetcher, images, self.bodies, self.allowance, self._room, self.writer,
             self.troubles, partial=self._limits.eviction == "epoch",
         )  # fmt: skip
         self.sights = Sights(self.reader, self.orders, Readers(), self.prefetch, self._room.spare_bytes)

@@ -95,6 +95,19 @@ class Exports:
         await self._same(member, row, got)
         await self._store(row, fetch.block, got)
 
+    async def part(
+        self, member: Membership, export: int, first: int, last: int, moved: Callable[[], None]
+    ) -> memoryview:
+        """Bytes `first` to `last` of an archive, of the version that its row means; not kept."""
+        row, dataset = self._rows(export)
+        await member.join(
+            self._flights, ("witness", node_id(export, Kind.EXPORT)),
+            lambda flight: self._witnessed(member, row, dataset),
+        )  # fmt: skip
+        got = await self._get(member, dataset, row, Extent(first, last), lambda size_bytes: moved())
+        await self._same(member, row, got)
+        return memoryview(got.body)[first - got.first :][: last + 1 - first]
+
     async def _run(
         self, member: Membership, node: int, first: int, last: int, progress: Progress
     ) -> Got:

@@ -1,11 +1,13 @@
-"""A dataset on its way into the store, and what is said before anything of that is spent. Pure."""
+"""A dataset on its way into the store, how large it is, and what is said before anything of it is spent."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pictofs.catalog.model import DatasetRow
+from pictofs.catalog import CatalogReader
+from pictofs.catalog.model import DatasetRow, Kind, node_pk
 from pictofs.mirror.access import Membership
 from pictofs.mirror.links import BATCH_LIMIT
 from pictofs.mirror.lookahead import Face
@@ -25,6 +27,21 @@ class Filling:
     failures: int = 0
     files: int = 0
     begun_s: float = 0.0
+
+
+def missing_bytes(reader: CatalogReader, dataset: DatasetRow) -> int:
+    """Of a dataset's images, by how many are here."""
+    counts = {count.dataset: count for count in reader.image_counts(dataset.organization)}
+    here = counts[dataset.pk].cached if dataset.pk in counts else 0
+    return int(dataset.total_bytes * (1 - here / max(1, dataset.image_count)))
+
+
+def mean_bytes(reader: CatalogReader, nodes: Sequence[int]) -> int:
+    """Of an image in the dataset of the first of these."""
+    first = next((node for node in nodes if node & 0xFF == Kind.IMAGE), None)
+    row = reader.image(node_pk(first)) if first is not None else None
+    dataset = reader.dataset(row.dataset) if row is not None else None
+    return max(1, dataset.total_bytes // max(1, dataset.image_count)) if dataset is not None else 1
 
 
 def announcement(filling: Filling, spare_bytes: int) -> str:

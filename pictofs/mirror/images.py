@@ -1,4 +1,4 @@
-"""Images: their sizes and their bytes, by signed URL, and where no batch reaches through the API.
+"""Images: their sizes and their bytes, by signed URL; where none reaches, out of an export or by the API.
 
 A URL that the storage host refuses is replaced. Bytes that turn out to be of another version are kept
 under that version's node and the reader of the old one gets ESTALE; see `versions`.
@@ -19,6 +19,8 @@ from pictofs.catalog.model import Change, DatasetRow, ImageRow, Kind, block_byte
 from pictofs.errors import NotFound, ObjectChanged, ObjectGone, Stale, TransferError, UrlExpired, UsageError
 from pictofs.mirror import facts, versions
 from pictofs.mirror.access import Membership
+from pictofs.mirror.bulk import Bulk
+from pictofs.mirror.economy import Face
 from pictofs.mirror.links import BATCH_LIMIT, Scope, Signed
 from pictofs.mirror.listing import Listings
 from pictofs.mirror.plan import Extent, Fetch, extent, length
@@ -60,6 +62,7 @@ class Images:
         writer: Writer,
         flights: SingleFlight,
         listings: Listings,
+        bulk: Bulk,
         courier: Callable[[Membership], Courier],
         push: Callable[[Change], None],
         doubt: Callable[[Membership, int], None],
@@ -72,6 +75,7 @@ class Images:
         self._writer = writer
         self._flights = flights
         self._listings = listings
+        self._bulk = bulk
         self._courier = courier
         self._push = push
         self._doubt = doubt
@@ -196,6 +200,17 @@ class Images:
                 continue
             pool.worked(signed)
             return as_arrived(got)
+        return await self._without_url(member, row, wanted, progress)
+
+    async def _without_url(
+        self, member: Membership, row: ImageRow, wanted: Extent, progress: Progress | None
+    ) -> Arrived:
+        """Out of an export where that saves, else through the API."""
+        if wanted != Extent(0, 0):
+            body = await self._bulk.image(member, row, lambda: progress(0) if progress is not None else None)
+            if body is not None:
+                return Arrived(body, 0, Seen(len(body)), versions.crc32c(body))
+        self._bulk.spend(row.dataset, Face.IMAGES)
         return await self._through_api(member, row, wanted)
 
     async def _through_api(self, member: Membership, row: ImageRow, wanted: Extent) -> Arrived:
@@ -222,6 +237,17 @@ class Images:
         if first is None and total_bytes != len(body):
             raise TransferError(f"{row.file_name}: {len(body)} bytes came where {total_bytes} were promised")
         return Arrived(body, 0, Seen(total_bytes), None)
+
+    async def exported(self, member: Membership, row: ImageRow, coming: int) -> bool:
+        """Whether an image that has no URL is to be had out of an export; `coming` more of its kind wait."""
+        self._bulk.expect(row.dataset, Face.IMAGES, coming)
+        return row.size_bytes is not None and await self._bulk.has_image(member, row)
+
+    def beyond(self, member: Membership, row: ImageRow) -> bool:
+        """Whether no batch of URLs holds it, as far as the batches that came have shown."""
+        cap = None if member.access.dialect == "a" else BATCH_LIMIT
+        pool = member.partition.pool
+        return self.pooled(member, row) is None and pool.wanted(self._dataset(row), row, cap) is None
 
     def pooled(self, member: Membership, row: ImageRow) -> Signed | None:
         """A URL that is good now, if the pool has one."""

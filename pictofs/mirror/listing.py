@@ -56,7 +56,7 @@ class Listings:
         archived = member.policy.archived == "show" or member.partition.listed_archived
         asked_ns = self._wall_ns()
         listed = await member.ask(lambda client: _all_datasets(client, archived))
-        before = {row.pk: row.fingerprint for row in self._reader.datasets(organization, archived=True)}
+        before = {row.pk: row for row in self._reader.datasets(organization, archived=True)}
         change = await self._writer.run(
             lambda: self._catalog.put_datasets(
                 organization, [facts.of_dataset(dataset) for dataset in listed], asked_ns, complete=True
@@ -64,8 +64,7 @@ class Listings:
         )
         member.partition.listed_archived = archived
         for row in self._reader.datasets(organization, archived=True):
-            if before.get(row.pk, row.fingerprint) != row.fingerprint:
-                member.partition.changed_ns[row.pk] = self._wall_ns()
+            self._compare(member, before.get(row.pk, row), row)
         self._push(change)
 
     async def dataset(self, member: Membership, pk: int, flight: Flight) -> None:
@@ -79,12 +78,18 @@ class Listings:
         except NotFound:
             await self.datasets(member, flight)
             return
-        _, change = await self._writer.run(
+        now, change = await self._writer.run(
             lambda: self._catalog.put_dataset(row.organization, facts.of_dataset(found), asked_ns)
         )
-        if found.fingerprint != row.fingerprint:
-            member.partition.changed_ns[pk] = self._wall_ns()
+        self._compare(member, row, now)
         self._push(change)
+
+    def _compare(self, member: Membership, before: DatasetRow, now: DatasetRow) -> None:
+        """Notes when a dataset was seen to change."""
+        if now.fingerprint != before.fingerprint:
+            member.partition.changed_ns[now.pk] = self._wall_ns()
+            if now.updated_ns <= before.updated_ns:
+                member.partition.unexplained_ns[now.pk] = self._wall_ns()
 
     async def renew(self, member: Membership, pk: int) -> None:
         """The same, joined to whoever asks for it now."""

@@ -227,7 +227,9 @@ class Looks:
             image, known = where.image, bool(where.annotation.fetched_ns)
             await self._step(
                 member, ("annotation", image.ino), known, force, moved,
-                lambda flight: self._annotations.fetched(member, image.pk, background=known),
+                lambda flight: self._annotations.fetched(
+                    member, image.pk, background=known, doubted=known or force, moved=flight.moved
+                ),
             )  # fmt: skip
 
     async def _step(

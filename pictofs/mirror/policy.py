@@ -27,6 +27,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     min_free_bytes: int | None = None
     eviction: str = "epoch"
     prefetch: str = "auto"
+    bulk: str = "auto"
     max_fetch_bytes_day: int | None = None
 
     @property

@@ -19,22 +19,24 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Protocol
 
 from pictofs.catalog import CatalogReader
 from pictofs.catalog.model import DatasetRow, ImageRow, Kind, node_id, node_pk
 from pictofs.errors import PictofsError, UrlExpired
-from pictofs.link.messages import Priority
+from pictofs.link.messages import Priority, Want
 from pictofs.mirror.access import Membership
 from pictofs.mirror.advice import Advice
 from pictofs.mirror.allowance import Allowance
 from pictofs.mirror.bodies import Bodies
 from pictofs.mirror.convoy import Convoy, Landed
 from pictofs.mirror.fetch import Fetcher
-from pictofs.mirror.filling import Filling, announcement
+from pictofs.mirror.filling import Filling, announcement, mean_bytes, missing_bytes
 from pictofs.mirror.images import Images
 from pictofs.mirror.lookahead import Ahead, Face, Fill
 from pictofs.mirror.order import Order
+from pictofs.mirror.singleflight import unheard
 from pictofs.mirror.troubles import Troubles
 from pictofs.mirror.writer import Writer
 
@@ -111,7 +113,9 @@ class Prefetch:
 
     def fill(self, member: Membership, dataset: DatasetRow, order: Order, fill: Fill) -> None:
         """All of a dataset is likely to be read."""
-        if dataset.pk in self._fillings or not (self._partial or self._fits(dataset)):
+        if dataset.pk in self._fillings or not (
+            self._partial or missing_bytes(self._reader, dataset) <= self._rooms.spare_bytes()
+        ):
             return
         filling = Filling(member, dataset, order, fill.faces, begun_s=self._clock())
         self._fillings[dataset.pk] = filling
@@ -124,23 +128,9 @@ class Prefetch:
             self._advice[1].extend(nodes)
         else:
             self._advice = (member, Advice(nodes)) if nodes else None
-            self._advised_bytes = self._mean_bytes(nodes)
+            self._advised_bytes = mean_bytes(self._reader, nodes)
         self.pump()
         return len(self._advice[1]) if self._advice is not None else 0
-
-    def _fits(self, dataset: DatasetRow) -> bool:
-        """Whether the store has room for all of a dataset that is not here."""
-        counts = {count.dataset: count for count in self._reader.image_counts(dataset.organization)}
-        here = counts[dataset.pk].cached if dataset.pk in counts else 0
-        share = 1 - here / max(1, dataset.image_count)
-        return dataset.total_bytes * share <= self._rooms.spare_bytes()
-
-    def _mean_bytes(self, nodes: Sequence[int]) -> int:
-        """Of an image in the dataset of the first of these."""
-        first = next((node for node in nodes if node & 0xFF == Kind.IMAGE), None)
-        row = self._reader.image(node_pk(first)) if first is not None else None
-        dataset = self._reader.dataset(row.dataset) if row is not None else None
-        return max(1, dataset.total_bytes // max(1, dataset.image_count)) if dataset is not None else 1
 
     def carry(self, member: Membership, images: Sequence[int]) -> None:
         """Sends for these images by the batch, as far as there are slots and URLs for them now."""
@@ -312,9 +302,8 @@ class Prefetch:
             self._troubles.note(f"ahead of need: {error}")
             self._give_up(str(error))
             return
-        if signed is None:
-            # Beyond the reach of batches: a request each is for readers that wait.
-            self._pass_over(image)
+        if signed is None and row is not None:
+            await self._without_urls(member, row)
 
     def _has_signed(self, key: int, task: asyncio.Task[None]) -> None:
         self._signing.pop(key, None)
@@ -323,6 +312,32 @@ class Prefetch:
             return
         if not task.cancelled():
             self._later()
+
+    async def _without_urls(self, member: Membership, row: ImageRow) -> None:
+        """Those that come next and that no batch of URLs reaches: out of an export, else passed over.
+
+        A request each is for readers that wait.
+        """
+        waiting = self._waiting_with(row.pk)
+        batch = [row.pk]
+        for pk in islice(waiting, 1, BATCH):
+            following = self._reader.image(pk)
+            if following is None or not self._images.beyond(member, following):
+                break
+            batch.append(pk)
+        exported = await self._images.exported(member, row, len(waiting))
+        for pk in batch:
+            self._pass_over(pk)
+            if exported:
+                want = Want(0, node_id(pk, Kind.IMAGE), 0, 0, Priority.FILL)
+                self._fetcher.want(member, want, lambda error: self._later(), unheard)
+
+    def _waiting_with(self, image: int) -> list[int]:
+        """What waits behind an image that is the next of something."""
+        if self._ahead and self._ahead[0][1] == image:
+            return [pk for _, pk, _ in self._ahead]
+        fillings = self._fillings.values()
+        return next((list(each.left) for each in fillings if each.left and each.left[0] == image), [image])
 
     def _pass_over(self, image: int) -> None:
         if self._ahead and self._ahead[0][1] == image:

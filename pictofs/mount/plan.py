@@ -46,7 +46,7 @@ class Plan:
 
 
 # Values that this version does not act on yet: refused, since silence would be a promise.
-_NOT_YET = {"annotation_size": "exact", "bulk": "auto off"}
+_NOT_YET = {"annotation_size": "exact"}
 
 
 def _refuse_what_is_not_made(settings: Settings) -> None:
