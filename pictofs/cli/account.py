@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from pictofs.api import Client
+from pictofs.cli import completing
 from pictofs.config import Settings
 from pictofs.errors import Forbidden, UsageError
 from pictofs.mount import keys, plan
@@ -31,7 +32,12 @@ def with_account(command: F) -> F:
     """The options that say whose account; the command gets them as `profile` and `given`."""
     for option in (
         click.option(
-            "-o", "given", multiple=True, metavar="NAME=VALUE,…", help="Options of a mount, as base_url."
+            "-o",
+            "given",
+            multiple=True,
+            metavar="NAME=VALUE,…",
+            help="Options of a mount, as base_url.",
+            shell_complete=completing.settings,
         ),
         click.option("--profile", metavar="NAME", help="A [profile.NAME] of the configuration file."),
     ):

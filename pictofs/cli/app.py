@@ -11,8 +11,10 @@ import traceback
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import CompletionItem
 
 from pictofs import __version__
+from pictofs.cli import completing
 from pictofs.errors import PictofsError
 
 INTERRUPTED = 130
@@ -39,6 +41,8 @@ COMMANDS = {
     "upgrade": "upgrading",
     "cache": "caching",
     "doctor": "doctoring",
+    "completion": "completing",
+    "man": "manual",
     "install": "installing",
     "uninstall": "installing",
 }
@@ -55,6 +59,11 @@ class _Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(f"pictofs.cli.{module}"), cmd_name)
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        # The base's would import every command for a line of help that only some shells show.
+        names = completing.words(list(COMMANDS), incomplete)
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
 
 @click.group(
     cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -69,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # Not pictofs.main: it has ideas of its own about exits, interrupts and what is printed.
         given = list(sys.argv[1:] if arguments is None else arguments)
+        if asked := os.environ.get(completing.ASKED):
+            return completing.answer(pictofs, asked)
         with pictofs.make_context("pictofs", given) as context:
             code = pictofs.invoke(context)
     except click.exceptions.Exit as ended:

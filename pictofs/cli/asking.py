@@ -7,25 +7,26 @@ import sys
 
 import click
 
+from pictofs.cli import completing
 from pictofs.mount import asked
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…", shell_complete=completing.files)
 def refresh(paths: tuple[str, ...]) -> int:
     """Look at the service now, whatever `ttl` says: at datasets, directories or files."""
     return _each("refresh", paths)
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…", shell_complete=completing.files)
 def pin(paths: tuple[str, ...]) -> int:
     """Keep what is fetched of these files, whatever else has to leave the cache."""
     return _each("pin", paths)
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…", shell_complete=completing.files)
 def unpin(paths: tuple[str, ...]) -> int:
     """Let these files leave the cache again."""
     return _each("unpin", paths)

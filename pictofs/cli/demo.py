@@ -16,6 +16,7 @@ from typing import NoReturn
 import click
 from rich.console import Console
 
+from pictofs.cli import completing
 from pictofs.emulator import launch
 from pictofs.emulator.settings import from_mapping
 from pictofs.errors import NotMounted
@@ -30,7 +31,7 @@ class _Terminated(BaseException):
 
 
 @click.command()
-@click.argument("mountpoint", required=False)
+@click.argument("mountpoint", required=False, shell_complete=completing.folders)
 @click.option(
     "--from",
     "folder",

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from pictofs.cli import completing
 from pictofs.errors import UsageError
 from pictofs.mount import leave, options, plan, start
 
@@ -21,11 +22,12 @@ def _epilog() -> str:
 
 
 @click.command(epilog=_epilog())
-@click.argument("where", nargs=-1, metavar="[SOURCE] MOUNTPOINT")
+@click.argument("where", nargs=-1, metavar="[SOURCE] MOUNTPOINT", shell_complete=completing.folders)
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground and log to stderr.")
 @click.option(
-    "-o", "given", multiple=True, metavar="NAME=VALUE,…", help="Options of the mount; may be repeated."
-)
+    "-o", "given", multiple=True, metavar="NAME=VALUE,…", help="Options of the mount; may be repeated.",
+    shell_complete=completing.settings,
+)  # fmt: skip
 def mount(where: tuple[str, ...], foreground: bool, given: tuple[str, ...]) -> int:
     """Mount an organization and return when the mount answers.
 
@@ -53,7 +55,7 @@ def _split(where: tuple[str, ...]) -> tuple[str | None, str]:
 
 
 @click.command()
-@click.argument("mountpoint")
+@click.argument("mountpoint", shell_complete=completing.mountpoints)
 @click.option("-l", "--lazy", is_flag=True, help="Unmount now; readers that are inside may finish.")
 def umount(mountpoint: str, lazy: bool) -> int:
     """Unmount, and return when nothing of the mount is left."""

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from rich.live import Live
 
-from pictofs.cli import shown
+from pictofs.cli import completing, shown
 from pictofs.cli.state_page import page
 from pictofs.mount import report
 from pictofs.mount.rates import rates_of
@@ -21,7 +21,7 @@ WATCH_S = 1.0
 
 
 @click.command()
-@click.argument("mountpoint", required=False)
+@click.argument("mountpoint", required=False, shell_complete=completing.mountpoints)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a mount and line.")
 @click.option("--watch", is_flag=True, help="Again every second, with what happened in it, until Ctrl-C.")
 def status(mountpoint: str | None, as_json: bool, watch: bool) -> int:

@@ -6,11 +6,12 @@ import os
 
 import click
 
+from pictofs.cli import completing
 from pictofs.mount import upgrade as upgrading
 
 
 @click.command()
-@click.argument("mountpoint")
+@click.argument("mountpoint", shell_complete=completing.mountpoints)
 def upgrade(mountpoint: str) -> int:
     """Have a live mount go on as this version of the program.
 

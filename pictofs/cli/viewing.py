@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import click
 
+from pictofs.cli import completing
 from pictofs.mount import places, record, report
 from pictofs.mount.record import Record
 from pictofs.ui.answers import Answers
@@ -16,7 +17,7 @@ from pictofs.ui.server import PageServer
 
 
 @click.command()
-@click.argument("mountpoint", required=False)
+@click.argument("mountpoint", required=False, shell_complete=completing.mountpoints)
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, metavar="N",
     help="Listen on this port of 127.0.0.1. [a free one]",

@@ -14,7 +14,7 @@ import click
 
 import pictofs
 from pictofs.catalog.model import Kind, node_kind
-from pictofs.cli import progress
+from pictofs.cli import completing, progress
 from pictofs.errors import PictofsError, UsageError
 from pictofs.mount import asked
 from pictofs.mount.advising import Nodes
@@ -37,7 +37,7 @@ class _Report:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…", shell_complete=completing.files)
 @click.option(
     "--jobs", type=click.IntRange(min=1), metavar="N", help=f"Files asked for at once. [{PIECE * AT_ONCE}]"
 )
@@ -75,7 +75,7 @@ def warm(
 
 
 @click.command()
-@click.argument("source", required=False, default="-", metavar="[FILE|-]")
+@click.argument("source", required=False, default="-", metavar="[FILE|-]", shell_complete=completing.files)
 def advise(source: str) -> int:
     """Announce the order in which files will be read: one path a line, from FILE or standard input.
 

@@ -60,13 +60,13 @@ def exit_code(error: PictofsError) -> int:
 
 
 def _mount(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    parser = _parser()
-    said = parser.parse_args(arguments)
+    parsing = parser()
+    said = parsing.parse_args(arguments)
     if said.help or said.version:
-        print(parser.format_help() if said.help else f"mount.pictofs {__version__}")
+        print(parsing.format_help() if said.help else f"mount.pictofs {__version__}")
         return 0
     if said.source is None or said.mountpoint is None:
-        parser.error("a source and a folder are needed")
+        parsing.error("a source and a folder are needed")
     if said.namespace is not None:
         _enter(said.namespace)
     configured = plan.configure(as_given(said.source, os.getcwd()), said.options, environ, sloppy=said.sloppy)
@@ -111,31 +111,41 @@ def _enter(namespace: str) -> None:
         ) from error
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def parser() -> Parser:
+    """What is typed: mount(8)'s conventions, and one line for what is wrong."""
+    made = Parser(
         prog="mount.pictofs", add_help=False,
         description="Mount a Pictograph organization; called by mount(8) for `-t pictofs`.",
     )  # fmt: skip
-    parser.add_argument("source", metavar="SOURCE", nargs="?")
-    parser.add_argument("mountpoint", metavar="DIR", nargs="?")
-    parser.add_argument(
+    made.add_argument("source", metavar="SOURCE", nargs="?")
+    made.add_argument("mountpoint", metavar="DIR", nargs="?")
+    made.add_argument(
         "-o", dest="options", action="append", default=[], metavar="NAME=VALUE,…", help="pictofs.toml(5)"
     )
-    parser.add_argument("-f", dest="fake", action="store_true", help="do everything but mount")
-    parser.add_argument("-v", dest="verbose", action="store_true", help="say what was done")
-    parser.add_argument("-s", dest="sloppy", action="store_true", help="ignore options that are unknown")
-    parser.add_argument("-n", dest="no_mtab", action="store_true", help="write no /etc/mtab (it never is)")
-    parser.add_argument("-N", dest="namespace", metavar="NS", help="mount in this mount namespace (a file)")
-    parser.add_argument("-t", dest="kind", metavar="TYPE", help="the file system type (ignored)")
-    parser.add_argument("-h", "--help", action="store_true", help="show this")
-    parser.add_argument("-V", "--version", action="store_true", help="show the version")
-    return parser
+    made.add_argument("-f", dest="fake", action="store_true", help="do everything but mount")
+    made.add_argument("-v", dest="verbose", action="store_true", help="say what was done")
+    made.add_argument("-s", dest="sloppy", action="store_true", help="ignore options that are unknown")
+    made.add_argument("-n", dest="no_mtab", action="store_true", help="write no /etc/mtab (it never is)")
+    made.add_argument("-N", dest="namespace", metavar="NS", help="mount in this mount namespace (a file)")
+    made.add_argument("-t", dest="kind", metavar="TYPE", help="the file system type (ignored)")
+    made.add_argument("-h", "--help", action="store_true", help="show this")
+    made.add_argument("-V", "--version", action="store_true", help="show the version")
+    return made
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """One line and mount(8)'s code instead of a page and 2."""
 
+    def described(self) -> list[tuple[str, str]]:
+        """(what is typed, what it does) of every option, for the manual."""
+        return [
+            (f"{', '.join(action.option_strings)} {action.metavar or ''}".rstrip(), action.help or "")
+            for action in self._actions
+            if action.option_strings
+        ]
+
     def error(self, message: str) -> NoReturn:
+        """UsageError."""
         raise UsageError(f"{message}; mount.pictofs SOURCE DIR [-sfnv] [-N namespace] [-o options] [-t type]")
 
 

@@ -54,6 +54,11 @@ def log_dir(environ: Mapping[str, str], uid: int) -> Path:
     )
 
 
+def data_dir(environ: Mapping[str, str]) -> Path:
+    """Where programs look for what a user has installed for oneself."""
+    return _xdg(environ, "XDG_DATA_HOME", ".local/share")
+
+
 def run_dir(environ: Mapping[str, str], uid: int) -> Path:
     """Where the records of live mounts are: gone after a restart of the machine."""
     if uid == 0:

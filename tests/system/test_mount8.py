@@ -206,6 +206,22 @@ def test_installing_again_changes_nothing_and_foreign_files_are_left_alone(admin
     assert administered.read("/sbin/mount.pictofs") == text
 
 
+def test_man_and_shells_find_what_was_installed_by_themselves(administered: Machine) -> None:
+    environ = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent"}
+    for page in ("pictofs.1", "pictofs.toml.5", "mount.pictofs.8"):
+        name, _, number = page.rpartition(".")
+        found = administered.ok("/usr/bin/man", "-w", number, name, environ=environ)
+        assert found.endswith(f"/man/man{number}/{page}\n")  # /usr/local/man is a link in Debian
+    for place in (
+        "bash-completion/completions/pictofs",
+        "zsh/site-functions/_pictofs",
+        "fish/vendor_completions.d/pictofs.fish",
+    ):
+        assert "_PICTOFS_COMPLETE=" in administered.read(f"/usr/local/share/{place}")
+    bash = "source /usr/local/share/bash-completion/completions/pictofs; complete -p pictofs"
+    assert "_pictofs_completion" in administered.ok("/usr/bin/bash", "-c", bash)
+
+
 def test_packages_are_staged_below_a_root(tmp_path: Path, administered: Machine) -> None:
     ran = administered.pictofs("install", "--root", tmp_path)
     assert ran.returncode == 0, ran.stderr
