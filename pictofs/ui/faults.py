@@ -22,6 +22,7 @@ _MENDS = (
     ("timeout", "the network is slow: a larger timeout= waits longer, fewer jobs= share it less"),
     ("expired", "mend the machine's clock if it is wrong; URLs are renewed by themselves"),
 )
+_ELSE = "the log says more; `pictofs doctor` looks around"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +107,4 @@ def _told(document: Mapping[str, Any]) -> Iterator[Fault]:
 def mend(what: str) -> str:
     """How to mend what an error says, as far as its words tell."""
     said = what.lower()
-    return next((mended for word, mended in _MENDS if word in said), "the log says more")
+    return next((mended for word, mended in _MENDS if word in said), _ELSE)

@@ -11,10 +11,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from pictofs.vfs.metrics import metrics
 from tests.unit.vfs.bench import Bench
 
-DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana.json"
+DOCS = Path(__file__).parents[3] / "docs"
+DASHBOARD, ALERTS = DOCS / "grafana.json", DOCS / "deploy.md"
 
 
-def test_every_metric_that_the_dashboard_names_exists(bench: Bench) -> None:
+def test_every_metric_that_the_dashboard_and_the_alerts_name_exists(bench: Bench) -> None:
     bench.world.status["budget"] = {"limit": 5000, "remaining": 4990, "reset": 100}
     bench.names("org/Cars")
     text = metrics(bench.vfs.report.status(bench.world.status)).decode()
@@ -32,6 +33,9 @@ def test_every_metric_that_the_dashboard_names_exists(bench: Bench) -> None:
     }
     assert len(panels) > 10
     assert named
+    alerts = re.findall(r"expr: (.*)", ALERTS.read_text(encoding="utf-8"))
+    assert len(alerts) == 4
+    named.update(re.findall(r"\bpictofs_\w+", " ".join(alerts)))
     assert named <= known, named - known
 
 
