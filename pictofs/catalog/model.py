@@ -187,11 +187,10 @@ class ExportRow:
     gone: bool
 
 
-@dataclass(frozen=True, slots=True)
-class MemberRow:
+class MemberRow(NamedTuple):
     """One member of an export's archive, or a directory of it; a row of one version of the export.
 
-    Members and images draw their pks from one sequence.
+    Members and images draw their pks from one sequence. A tuple, since a folder holds them by the 100,000.
     """
 
     pk: int

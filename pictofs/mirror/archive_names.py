@@ -7,7 +7,7 @@ file before it, carries a mark, as twins do everywhere on the mount.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from pictofs import names
@@ -53,50 +53,47 @@ class _Directories:
             at = found
         return at
 
-    def __contains__(self, key: tuple[int, str]) -> bool:
-        return key in self._at
 
+class Placed:
+    """Where the entries of an archive go. ArchiveTooLarge where there are more than `limit` of either kind.
 
-def place(entries: Sequence[Entry], limit: int) -> Iterator[MemberFacts]:
-    """Files in the archive's order, then directories; `parent` is a position in what is given here.
-
-    ArchiveTooLarge where there are more than `limit` of either.
+    `count` is known at once; `facts` gives files in the archive's order, then directories, and `parent` is a
+    position there.
     """
-    if len(entries) > limit:
-        raise ArchiveTooLarge(f"{len(entries)} members; at most {limit} are shown as files")
-    directories = _Directories(limit)
-    parents: dict[str, int] = {"": TOP}
-    files: list[tuple[int, Entry]] = []
-    for entry in entries:
-        folder, slash, _ = entry.name.rpartition("/")
-        parent = parents.get(folder) if slash else TOP
-        if parent is None:
-            parent = parents[folder] = directories.enter(folder.split("/"))
-        elif slash and not folder:
-            parent = directories.enter([""])    # an absolute name: its first component is empty
-        if not entry.name.endswith("/"):
-            files.append((parent, entry))
-    taken = {(one.parent, one.file_name) for one in directories.facts}
-    first = len(files)
-    for ordinal, (parent, entry) in enumerate(files):
-        name = entry.name.rpartition("/")[2]
-        file_name = _claim(parent, name, ordinal, taken)
-        plain = name if file_name != names.encode(name) else ""
-        yield MemberFacts(
-            parent + first if parent != TOP else TOP, file_name, plain, entry.method, entry.encrypted,
-            entry.header, entry.packed_bytes, entry.size_bytes, entry.crc32,
-        )  # fmt: skip
-    for one in directories.facts:
-        yield one._replace(parent=one.parent + first if one.parent != TOP else TOP)
+
+    def __init__(self, entries: Iterable[Entry], limit: int) -> None:
+        self._directories = _Directories(limit)
+        self._files: list[tuple[int, str, Entry]] = []
+        enter = self._directories.enter
+        parents: dict[str, int] = {"": TOP}
+        for number, entry in enumerate(entries):
+            if number >= limit:
+                raise ArchiveTooLarge(f"more than {limit} members")
+            folder, slash, name = entry.name.rpartition("/")
+            parent = parents.get(folder) if folder or not slash else enter([""])  # an absolute name
+            if parent is None:
+                parent = parents[folder] = enter(folder.split("/"))
+            if name or not slash:
+                self._files.append((parent, name, entry))
+        self.count = len(self._files) + len(self._directories.facts)
+
+    def facts(self) -> Iterator[MemberFacts]:
+        """All of them, once."""
+        taken = {(one.parent, one.file_name) for one in self._directories.facts}
+        first = len(self._files)
+        for ordinal, (parent, name, entry) in enumerate(self._files):
+            encoded = names.encode(name)
+            file_name = _claim(parent, name, encoded, ordinal, taken)
+            yield MemberFacts(
+                parent + first if parent != TOP else TOP, file_name, name if file_name != encoded else "",
+                entry.method, entry.encrypted, entry.header, entry.packed_bytes, entry.size_bytes,
+                entry.crc32,
+            )  # fmt: skip
+        for one in self._directories.facts:
+            yield one._replace(parent=one.parent + first if one.parent != TOP else TOP)
 
 
-def count(entries: Sequence[Entry]) -> int:
-    """How many of them are files."""
-    return sum(not entry.name.endswith("/") for entry in entries)
-
-
-def _claim(parent: int, name: str, ordinal: int, taken: set[tuple[int, str]]) -> str:
-    plain = names.encode(name)
+def _claim(parent: int, name: str, plain: str, ordinal: int, taken: set[tuple[int, str]]) -> str:
     file_name, tries = plain, 0
     if len(plain) > names.LIMIT_BYTES // 4 or (parent, plain) in taken:
         mark = names.tag("", "member", name, ordinal)

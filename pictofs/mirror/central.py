@@ -12,6 +12,7 @@ what it reads it asks its parent for over stdin and stdout, in frames of the lin
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import resource
@@ -20,6 +21,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 from typing import BinaryIO
 
 import msgspec
@@ -27,7 +29,7 @@ import msgspec
 from pictofs.catalog.model import MemberFacts
 from pictofs.errors import ArchiveError, ArchiveTooLarge
 from pictofs.link.frames import pack
-from pictofs.mirror.archive_names import Entry, place
+from pictofs.mirror.archive_names import Entry, Placed
 
 PAGE_MEMBERS = 1000
 BUFFER_BYTES = 64 << 10
@@ -165,8 +167,7 @@ def read(archive: BinaryIO, limit: int) -> Iterator[Message]:
             if len(opened.filelist) > limit:
                 count = len(opened.filelist)
                 raise ArchiveTooLarge(f"it has {count} members, and {limit} can be shown as files")
-            found = list(entries(opened))
-        placed = list(place(found, limit))
+            placed = Placed(entries(opened), limit)
     except ArchiveError as error:
         yield Refused(error.errno, str(error))
     except MemoryError:
@@ -174,10 +175,10 @@ def read(archive: BinaryIO, limit: int) -> Iterator[Message]:
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError, struct.error) as error:
         yield Refused(errno.EIO, f"it is no ZIP that can be opened ({error})")
     else:
-        found.clear()
-        yield Found(len(placed))
-        for start in range(0, len(placed), PAGE_MEMBERS):
-            yield Page(placed[start : start + PAGE_MEMBERS])
+        yield Found(placed.count)
+        facts = placed.facts()
+        while page := list(islice(facts, PAGE_MEMBERS)):
+            yield Page(page)
         yield End()
 
 
@@ -198,6 +199,7 @@ def _bound() -> None:
 def main(limit: int, size_bytes: int) -> None:
     """Speaks to the parent until all is said."""
     _bound()
+    gc.disable()  # nothing here goes in circles, and a million objects are looked through often
     source, sink = os.fdopen(0, "rb", buffering=0), os.fdopen(1, "wb")
     remote = io.BufferedReader(Remote(size_bytes, source, sink), BUFFER_BYTES)
     for message in read(remote, limit):

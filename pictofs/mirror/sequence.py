@@ -14,8 +14,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 READERS = 256
-PROOF_BLOCKS = 3           # a member of a picture's size lies in two
+PROOF_BLOCKS = 4           # a picture lies in two, and the kernel reads ahead into a third
 LONGEST_WINDOW = 128       # 32 MiB
+STEP_BLOCKS = 8            # one transfer
 SLACK = 1                  # blocks that may be skipped: what is stored with headers between
 END_SHARE = 256            # of an archive: its end, where the directory is, and never much of it
 END_BLOCKS = 16
@@ -60,10 +61,11 @@ class Sequences:
         return self._ahead(reader, count, min(self._longest, longest or self._longest))
 
     def _ahead(self, reader: _Reader, count: int, longest: int) -> range:
-        """Asked anew when half of the window is read, so that the rest is on its way meanwhile."""
+        """Asked anew a step at a time: what is asked for together comes together, and then the link idles."""
         at = reader.row.stop
         reader.reach = max(reader.reach, at)
-        if len(reader.row) < PROOF_BLOCKS or (reader.window and reader.reach - at > reader.window // 2):
+        step = min(STEP_BLOCKS, reader.window // 2)
+        if len(reader.row) < PROOF_BLOCKS or (reader.window and reader.reach - at > reader.window - step):
             return range(0)
         reader.window = min(longest, len(reader.row))
         end = min(count, at + reader.window)

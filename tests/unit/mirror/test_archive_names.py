@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 from pictofs import names
 from pictofs.catalog.model import MemberFacts
 from pictofs.errors import ArchiveTooLarge
-from pictofs.mirror.archive_names import Entry, place
+from pictofs.mirror.archive_names import Entry, Placed
 
 
 def placed(*given: str, limit: int = 1000) -> list[MemberFacts]:
-    return list(place([Entry(name) for name in given], limit))
+    found = Placed([Entry(name) for name in given], limit)
+    facts = list(found.facts())
+    assert len(facts) == found.count
+    return facts
 
 
 def paths(facts: list[MemberFacts], *, directories: bool = True) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from pictofs.mirror.sequence import LONGEST_WINDOW, PROOF_BLOCKS, Sequences
+from pictofs.mirror.sequence import LONGEST_WINDOW, PROOF_BLOCKS, STEP_BLOCKS, Sequences
 
 COUNT = 10_000
 
@@ -19,7 +19,7 @@ def test_who_takes_one_picture_and_goes_has_fetched_nothing_in_vain() -> None:
     sequences = Sequences()
     for number in range(50):
         assert not sequences.seen(1, 1, 150 * number, 150 * number, COUNT)
-        assert not sequences.seen(1, 1, 150 * number + 1, 150 * number + 1, COUNT)
+        assert not sequences.seen(1, 1, 150 * number + 1, 150 * number + 2, COUNT)
 
 
 def test_what_is_fetched_ahead_is_never_more_than_what_was_read_in_order() -> None:
@@ -39,7 +39,8 @@ def test_the_window_begins_small_and_doubles_with_every_proof() -> None:
     assert asked[0] == range(PROOF_BLOCKS, 2 * PROOF_BLOCKS)
     assert all(left.stop == right.start for left, right in itertools.pairwise(asked)), "each once"
     assert max(len(ahead) for ahead in asked) <= LONGEST_WINDOW
-    assert len(asked) < 2000 / (LONGEST_WINDOW / 2) + 12, "few requests for many blocks"
+    assert len(asked) < 2000 / STEP_BLOCKS + 12, "few requests for many blocks"
+    assert max(map(len, asked[20:])) == STEP_BLOCKS, "and never many at once, which come together"
 
 
 def test_a_reader_never_catches_up_with_its_window() -> None:
@@ -56,27 +57,27 @@ def test_a_step_aside_ends_the_window() -> None:
     for block in range(100):
         sequences.seen(1, 1, block, block, COUNT)
     assert not sequences.seen(1, 1, 5000, 5000, COUNT)
-    assert not sequences.seen(1, 1, 5001, 5001, COUNT)
-    assert sequences.seen(1, 1, 5002, 5002, COUNT) == range(5003, 5003 + PROOF_BLOCKS)
+    assert not sequences.seen(1, 1, 5001, 5002, COUNT)
+    assert sequences.seen(1, 1, 5003, 5003, COUNT) == range(5004, 5004 + PROOF_BLOCKS)
 
 
 def test_news_that_come_late_or_out_of_order_are_no_step_aside() -> None:
     sequences = Sequences()
     assert not sequences.seen(1, 1, 0, 0, COUNT)
-    assert sequences.seen(1, 1, 1, 2, COUNT) == range(3, 6)
+    assert sequences.seen(1, 1, 1, 3, COUNT) == range(4, 8)
     assert not sequences.seen(1, 1, 0, 0, COUNT), "a block that was here is told of later"
-    assert sequences.seen(1, 1, 6, 6, COUNT) == range(7, 14), "those before it were here"
-    assert not sequences.seen(1, 1, 3, 5, COUNT)
-    assert sequences.seen(1, 1, 14, 14, COUNT) == range(15, 30)
+    assert sequences.seen(1, 1, 8, 8, COUNT) == range(9, 18), "those before it were here"
+    assert not sequences.seen(1, 1, 4, 7, COUNT)
+    assert sequences.seen(1, 1, 18, 18, COUNT) == range(19, 38)
 
 
 def test_late_news_of_the_row_before_do_not_end_the_new_one() -> None:
     sequences = Sequences()
     for block in range(10):
         sequences.seen(1, 1, block, block, COUNT)
-    assert not sequences.seen(1, 1, 5000, 5001, COUNT)
+    assert not sequences.seen(1, 1, 5000, 5002, COUNT)
     assert not sequences.seen(1, 1, 9, 9, COUNT)
-    assert sequences.seen(1, 1, 5002, 5002, COUNT) == range(5003, 5006)
+    assert sequences.seen(1, 1, 5003, 5003, COUNT) == range(5004, 5008)
 
 
 def test_nothing_behind_the_end_is_asked_for() -> None:
