@@ -27,8 +27,8 @@ class ExportWrites(Writing):
     def put_exports(self, dataset: int, facts: Iterable[ExportFacts], now_ns: int) -> Change:
         """The service's whole list of a dataset's exports: what is not in it is gone.
 
-        An export that was completed and now has another completion time or size is a new version; one that
-        only now is completed keeps its row, since nobody has read it yet.
+        An export that was completed and now has another state, completion time or size is a new version; one
+        that only now is completed keeps its row, since nobody has read it yet.
         """
         change = Change()
         with self._transaction():
@@ -71,7 +71,9 @@ class ExportWrites(Writing):
         if old is None:
             self._insert(_INSERT, (*fields, dataset, storable(facts.remote_id), None))
         elif old.completed_ns and (
-            facts.completed_ns != old.completed_ns or (old.size_bytes is not None and size != old.size_bytes)
+            facts.completed_ns != old.completed_ns
+            or (old.size_bytes is not None and size != old.size_bytes)
+            or (old.status == "completed" != facts.status)
         ):
             self._retire_export(old, change)
             self._insert(_INSERT, (*fields, dataset, old.remote_id, old.ino))

@@ -14,7 +14,15 @@ from collections.abc import Callable
 from pictofs.api import Client, Dataset, Export, Link
 from pictofs.catalog import Catalog, CatalogReader
 from pictofs.catalog.model import Change, DatasetRow, ExportRow, Kind, block_bytes, node_id, node_pk
-from pictofs.errors import ObjectChanged, ObjectGone, Stale, TransferError, Unprocessable, UrlExpired
+from pictofs.errors import (
+    NotFound,
+    ObjectChanged,
+    ObjectGone,
+    Stale,
+    TransferError,
+    Unprocessable,
+    UrlExpired,
+)
 from pictofs.mirror import facts, versions
 from pictofs.mirror.access import Membership
 from pictofs.mirror.links import Scope, Signed
@@ -66,7 +74,7 @@ class Exports:
             return list(client.exports.iter(meant))
 
         found = await ask_by_name(self._reader, self._listings.renew, member, dataset, ask)
-        rows = [facts.of_export(export) for export in found]
+        rows = [facts.of_export(export, asked_ns) for export in found]
         self._push(await self._writer.run(lambda: self._catalog.put_exports(dataset, rows, asked_ns)))
 
     async def measured(self, member: Membership, export: int) -> None:
@@ -214,6 +222,9 @@ class Exports:
             link = await ask_by_name(self._reader, self._listings.renew, member, dataset.pk, ask)
         except Unprocessable as error:
             raise TransferError(f"{row.file_name}.zip is not ready: {error}") from error
+        except NotFound as error:
+            await self._relisted(member, row)
+            raise Stale(f"{row.file_name}.zip was deleted or has expired: list them again") from error
         return member.partition.pool.keep(scope, link, link.expires_s)
 
 

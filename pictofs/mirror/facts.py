@@ -47,12 +47,13 @@ def of_image(image: Image) -> ImageFacts:
     )
 
 
-def of_export(export: Export) -> ExportFacts:
-    """What the catalog keeps of an export."""
+def of_export(export: Export, now_ns: int) -> ExportFacts:
+    """What the catalog keeps of an export. One whose archive has expired is listed as completed for ever."""
+    over = export.status == "completed" and 0 < export.expires_ns <= now_ns
     return ExportFacts(
         remote_id=export.id,
         remote_name=export.name,
-        status=export.status,
+        status="expired" if over else export.status,
         size_bytes=export.file_size,
         created_ns=export.created_ns,
         completed_ns=export.completed_ns,

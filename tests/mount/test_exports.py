@@ -82,6 +82,7 @@ def test_every_program_reads_an_archive_of_every_make(exports: Path, data: Path,
 
 @pytest.mark.parametrize("made_by", archives.MAKERS)
 def test_the_opened_archive_is_the_tree_that_was_packed(exports: Path, data: Path, made_by: str) -> None:
+    """ "A completed export is a folder too, and what was packed is in it as files." """
     opened = sources.files(exports / made_by)
     packed = sources.files(data / "tree")
     for name in [name for name in opened if name.startswith("META-INF/")]:
@@ -118,6 +119,7 @@ def test_any_bytes_of_an_archive_and_of_its_members_are_read_in_any_order(
 
 
 def test_hostile_names_lead_nowhere_and_every_member_is_there(exports: Path) -> None:
+    """ "Whatever an archive calls its files, they are below its folder, each under a name of its own." """
     found = sources.files(exports / "hostile")
     assert sorted(found.values()) == sorted(map(archives.body, range(len(archives.HOSTILE))))
     for name in found:
@@ -142,6 +144,7 @@ def test_names_in_code_page_437_and_in_info_zip_s_extra_field(exports: Path) -> 
 
 @pytest.mark.parametrize("name", ["crc.txt", "longer.txt", "shorter.txt", "nowhere.bin"])
 def test_a_member_that_is_not_what_the_directory_says_is_eio(exports: Path, name: str) -> None:
+    """ "A packed file that is not what its archive promises is EIO." """
     with pytest.raises(OSError) as error:  # noqa: PT011 - its errno is looked at
         (exports / "damaged" / name).read_bytes()
     assert error.value.errno == errno.EIO

@@ -203,6 +203,17 @@ def test_an_export_that_is_completed_keeps_its_row_and_one_completed_again_does_
     assert not put_one(completed_ns=99)
 
 
+def test_an_export_that_is_completed_no_longer_is_another_version_which_keeps_its_name(world: World) -> None:
+    world.catalog.put_exports(world.dataset, [export(1, "coco")], 5)
+    (before,) = world.catalog.exports(world.dataset)
+    change = world.catalog.put_exports(world.dataset, [export(1, "coco", status="expired")], 6)
+    (after,) = world.catalog.exports(world.dataset)
+    assert (after.file_name, after.ino, after.status) == (before.file_name, before.ino, "expired")
+    assert world.catalog.export(before.pk).gone  # type: ignore[union-attr]
+    assert (node_id(world.dataset, Kind.EXPORTS), "coco.zip") in change.entries
+    assert not world.catalog.put_exports(world.dataset, [export(1, "coco", status="expired")], 7)
+
+
 def test_a_size_learned_of_an_export_stays_until_its_version_changes(world: World) -> None:
     facts = export(1, "coco", size_bytes=None)
     world.catalog.put_exports(world.dataset, [facts], 5)
