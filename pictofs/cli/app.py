@@ -43,6 +43,7 @@ COMMANDS = {
     "doctor": "doctoring",
     "completion": "completing",
     "man": "manual",
+    "explain": "explaining",
     "install": "installing",
     "uninstall": "installing",
 }

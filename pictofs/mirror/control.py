@@ -7,7 +7,7 @@
     warm     {"nodes": […]}      fetches files, unless they are here
                                  → {"fetched": n, "bytes": n, "failed": [[node, why], …]}
     evict    {"nodes": […]}      drops what is here of them, unless something is pinned → {"evicted": n}
-    verify, clear, prune, settle see `stock`
+    verify, clear, prune, settle see `stock`; explain see `explaining`
     join     {"nodes": […]}      puts archives and members that are whole into one file each, for
                                  io=passthrough → {"joined": n}
     reload   {}                  forgets backoffs and tries the service now → {"tried": n}
@@ -24,6 +24,7 @@ from pictofs.catalog import Catalog, CatalogReader
 from pictofs.catalog.model import ROOT_NODE, Kind, node_id
 from pictofs.errors import UsageError
 from pictofs.mirror.access import Membership
+from pictofs.mirror.explaining import Explaining
 from pictofs.mirror.joining import Joining
 from pictofs.mirror.locate import organization, place
 from pictofs.mirror.looks import Looks
@@ -53,6 +54,7 @@ class Control:
         writer: Writer,
         looks: Looks,
         stock: Stock,
+        explaining: Explaining,
         report: Report,
         warmer: Warmer,
         joining: Joining,
@@ -63,6 +65,7 @@ class Control:
         self._writer = writer
         self._looks = looks
         self._stock = stock
+        self._explaining = explaining
         self._report = report
         self._warmer = warmer
         self._joining = joining
@@ -87,6 +90,8 @@ class Control:
                 return await self._warmer.evict(_nodes(arguments))
             case "join":
                 return {"joined": await self._joining.join(_nodes(arguments))}
+            case "explain":
+                return await self._explaining.answer(members, _nodes(arguments))
             case "reload":
                 return self._reload(members)
             case "advise":

@@ -27,6 +27,7 @@ from pictofs.mirror.calls import Calls
 from pictofs.mirror.control import Control
 from pictofs.mirror.convoy import Convoy, Landed
 from pictofs.mirror.dispatch import Dispatch
+from pictofs.mirror.explaining import Explaining
 from pictofs.mirror.exports import Exports
 from pictofs.mirror.fetch import Fetcher, Source
 from pictofs.mirror.images import Images
@@ -220,20 +221,17 @@ class Engine:
         self.ordering = archives.ordering
         self._join_prefetch(images, annotations, archives.bulk)
         self.streams = Streams(reader, self.fetcher, self.allowance, self._room.spare_bytes, troubles)
-        self.register = Register(
-            reader, catalog, writer, self._limits, self._cache_dir, self._access
-        )
+        self.register = Register(reader, catalog, writer, self._limits, self._cache_dir, self._access)
         self.usage = Usage(catalog.path, troubles)
         self.report = Report(
             reader, self.register, self.fetcher, self._limits, self._cache_dir, troubles, self.usage,
             self._carried, self.prefetch.counts, lambda: self.pace.jobs,
         )  # fmt: skip
         stock = Stock(reader, catalog, writer, self._room, self._cache_dir, lambda: self.upkeep, push)
-        self.joining = Joining(
-            reader, catalog, self._store, writer, self._room, self.flights, self._cache_dir
-        )
+        self.joining = Joining(reader, catalog, self._store, writer, self._room, self.flights, self._cache_dir)
+        explaining = Explaining(reader, catalog, writer, self.fetcher, self.allowance, images.pooled)
         control = Control(
-            reader, catalog, writer, self.looks, stock, self.report,
+            reader, catalog, writer, self.looks, stock, explaining, self.report,
             Warmer(reader, self.fetcher, self.prefetch, writer, self._room.release),
             self.joining,
             self.prefetch.advise,

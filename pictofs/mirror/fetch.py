@@ -215,6 +215,13 @@ class Fetcher:
         """At most `limit` flights, the urgent and then the old first."""
         return underway(self._flights.values(), limit)
 
+    def concerning(self, member: Membership, node: int, limit: int) -> list[tuple[Underway, int]]:
+        """At most `limit` flights of a file, each with how many fetches wait before it."""
+        return [
+            (each, self._queue_of(member, each.fetch).before(each.fetch, each.priority))
+            for each in underway((f for fetch, f in self._flights.items() if fetch.node == node), limit)
+        ]
+
     async def stop(self) -> None:
         """Cancels every flight and waits for the end; claims are told nothing."""
         tasks = [flight.task for flight in self._flights.values() if flight.task]

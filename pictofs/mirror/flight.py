@@ -69,6 +69,13 @@ class Queue:
         self.running: Counter[Priority] = Counter()
         self.moved = False  # since the last breath
 
+    def before(self, fetch: Fetch, priority: Priority) -> int:
+        """How many wait in front of it; 0 for what does not wait."""
+        if fetch not in self.waiting[priority]:
+            return 0
+        more_urgent = sum(len(waiting) for each, waiting in self.waiting.items() if each < priority)
+        return more_urgent + list(self.waiting[priority]).index(fetch)
+
 
 def underway(flights: Iterable[Flight], limit: int) -> list[Underway]:
     """At most `limit` flights, the urgent and then the old first."""

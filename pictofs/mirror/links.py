@@ -239,6 +239,11 @@ class LinkPool:
         batch = self._batches.get(scope)
         return batch is not None and self._clock() < batch.ends_s
 
+    def left_s(self, signed: Signed) -> float:
+        """In how many seconds a URL is used no more."""
+        batch = self._batches.get(signed.scope)
+        return max(0.0, batch.until_s - self._clock()) if batch is not None else 0.0
+
     def state(self) -> tuple[int, float | None]:
         """How many URLs are held, and in how many seconds the first batch of them ends; None without any."""
         now_s = self._clock()
