@@ -228,7 +228,9 @@ class Engine:
             self._carried, self.prefetch.counts, lambda: self.pace.jobs,
         )  # fmt: skip
         stock = Stock(reader, catalog, writer, self._room, self._cache_dir, lambda: self.upkeep, push)
-        self.joining = Joining(reader, catalog, self._store, writer, self._room, self.flights, self._cache_dir)
+        self.joining = Joining(
+            reader, catalog, self._store, writer, self._room, self.flights, self._cache_dir
+        )
         explaining = Explaining(reader, catalog, writer, self.fetcher, self.allowance, images.pooled)
         control = Control(
             reader, catalog, writer, self.looks, stock, explaining, self.report,
