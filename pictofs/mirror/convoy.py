@@ -28,14 +28,14 @@ from pictofs.mirror.access import Membership
 from pictofs.mirror.fetch import Fetcher
 from pictofs.mirror.images import Images, request
 from pictofs.mirror.links import Signed
-from pictofs.mirror.plan import Fetch, extent, length
+from pictofs.mirror.memory import Memory
+from pictofs.mirror.plan import UNKNOWN_BYTES, Fetch, extent, length
 from pictofs.mirror.transfer import Courier
 from pictofs.mirror.versions import Seen, Superseded
 from pictofs.mirror.writer import BATCH_BYTES, Block, Writer
 from pictofs.storage import Got
 
 WRITTEN_BLOCKS = 24      # in one go: a block that somebody waits for is written in between, some 10 ms later
-UNKNOWN_BYTES = 1 << 20  # what an image of unknown size counts for
 
 
 @dataclass(eq=False, slots=True)
@@ -65,8 +65,8 @@ Ended = Callable[[Sequence[Landed]], None]
 class Convoy:
     """What is on its way. Lives in one event loop, where `landed` hears of each batch, and then `moved`.
 
-    `keep` is the room's; `push` tells the mounts of versions that turned out to be others. `memory_bytes`
-    bounds what has been asked for and is not yet in the store.
+    `keep` is the room's; `push` tells the mounts of versions that turned out to be others. `memory`
+    bounds what has been asked for and is not yet in the store, and what readers have asked for with it.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Convoy:
         landed: Ended,
         moved: Callable[[], None],
         *,
-        memory_bytes: int,
+        memory: Memory,
     ) -> None:
         self._reader = reader
         self._fetcher = fetcher
@@ -92,7 +92,7 @@ class Convoy:
         self._push = push
         self._tell_landed = landed
         self._tell_moved = moved
-        self._memory_bytes = memory_bytes
+        self._memory = memory
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()  # guards the next three; a leaf
         self._arrivals: deque[tuple[Item, Got | PictofsError]] = deque()
@@ -105,7 +105,7 @@ class Convoy:
     @property
     def full(self) -> bool:
         """Whether as much is on its way as memory has room for."""
-        return self.weight_bytes >= self._memory_bytes
+        return self._memory.full(Priority.FILL)
 
     def launch(self, member: Membership, pks: Sequence[int], priority: Priority) -> list[int]:
         """Sends for these images, but for those that are here or on their way.
@@ -143,6 +143,7 @@ class Convoy:
     def _send(self, courier: Courier, item: Item) -> None:
         self.items += 1
         self.weight_bytes += item.weight_bytes
+        self._memory.take(item.weight_bytes)
         wanted = extent(Kind.IMAGE, item.row.size_bytes, 0)
         get = request(item.signed.url, wanted, item.row)
         try:
@@ -219,6 +220,7 @@ class Convoy:
             item, error = landed.item, landed.error
             self.items -= 1
             self.weight_bytes -= item.weight_bytes
+            self._memory.give(item.weight_bytes)
             if error is None:
                 item.member.partition.pool.worked(item.signed)
             elif isinstance(error, UrlExpired):

@@ -34,7 +34,9 @@ from pictofs.mirror.images import Images
 from pictofs.mirror.joining import Joining
 from pictofs.mirror.listing import Listings
 from pictofs.mirror.looks import Looks
+from pictofs.mirror.memory import Memory
 from pictofs.mirror.order import Orders
+from pictofs.mirror.outward import carrier_of, client_of
 from pictofs.mirror.pace import Pace
 from pictofs.mirror.plan import Fetch
 from pictofs.mirror.policy import Limits, Policy
@@ -52,7 +54,7 @@ from pictofs.mirror.upkeep import Upkeep
 from pictofs.mirror.usage import Usage
 from pictofs.mirror.warmer import Warmer
 from pictofs.mirror.writer import Block, Writer
-from pictofs.storage import Got, Transfers
+from pictofs.storage import Got
 from pictofs.store import Store
 
 _log = logging.getLogger(__name__)
@@ -61,7 +63,7 @@ FIRST_MOUNT_S = 60.0   # for the mount that had us started
 DRAIN_S = 20.0         # for what is under way when a newer mount asks us to hand over
 HOUSEKEEPING_S = 1.0
 TOUCHES = 4096         # blocks seen by readers before they are written down
-MEMORY_BYTES = 256 << 20  # asked for ahead of need and not yet in the store
+MEMORY_BYTES = 256 << 20  # asked for and not yet in the store
 BODIES = 18            # API requests ahead of need at once; demand finds threads beyond them
 
 
@@ -214,9 +216,11 @@ class Engine:
             return await writer.run(lambda: self._room.recheck(fetch))
 
         self.pace = Pace(self._limits.transfers, time.monotonic())
+        self.memory = Memory(MEMORY_BYTES)
         self.allowance = Allowance(self._cache_dir, self._limits.max_fetch_bytes_day)
         self.fetcher = Fetcher(
-            reader, sources, recheck, jobs=self.pace.jobs, permit=self.allowance.check
+            reader, sources, recheck, jobs=self.pace.jobs, memory=self.memory,
+            permit=self.allowance.check,
         )
         self.ordering = archives.ordering
         self._join_prefetch(images, annotations, archives.bulk)
@@ -269,7 +273,7 @@ class Engine:
         self.sights = Sights(self.reader, self.orders, Readers(), self.prefetch, self._room.spare_bytes)
         self.prefetch.convoy = Convoy(
             self.reader, self.fetcher, images, self._courier, self.writer, self._keep, push, landed,
-            self.prefetch.pump, memory_bytes=MEMORY_BYTES,
+            self.prefetch.pump, memory=self.memory,
         )  # fmt: skip
 
     def _transferred(self, outcome: Got | BaseException | None, saturated: bool) -> None:
@@ -374,26 +378,3 @@ class Engine:
 def _troubled(outcome: Got | BaseException | None) -> bool:
     """Whether the storage host suffers. A URL that is over says nothing of that."""
     return isinstance(outcome, TransferError) and not isinstance(outcome, UrlExpired)
-
-
-def client_of(account: Account, policy: Policy) -> Client:
-    """The API under an account's key."""
-    return Client(
-        account.base_url,
-        lambda: account.api_key,
-        dialect=account.dialect or "auto",
-        timeout_s=policy.timeout_s,
-        ca_file=policy.ca_file,
-        proxy=policy.proxy,
-    )
-
-
-def carrier_of(limits: Limits, policy: Policy) -> Carrier:
-    """Storage transfers within the limits of the cache directory."""
-    return Transfers(
-        connections=limits.transfers,
-        timeout_s=policy.timeout_s,
-        ca_file=policy.ca_file,
-        proxy=policy.proxy,
-        bandwidth_bytes_s=limits.bandwidth_bytes_s,
-    )

@@ -22,6 +22,7 @@ from pictofs.link.messages import Priority, Want
 from pictofs.mirror import availability
 from pictofs.mirror.access import Membership
 from pictofs.mirror.flight import Claim, Ended, Flight, Queue, Underway, underway
+from pictofs.mirror.memory import Memory
 from pictofs.mirror.plan import (
     API_JOBS,
     ARCHIVE_JOBS,
@@ -33,6 +34,7 @@ from pictofs.mirror.plan import (
     length,
     plan,
     spare,
+    weight,
 )
 from pictofs.mirror.transfer import Progress
 
@@ -68,12 +70,14 @@ class Fetcher:
         recheck: Callable[[Fetch], Awaitable[bool]],
         *,
         jobs: int,
+        memory: Memory,
         permit: Callable[[], None] = _permitted,
     ) -> None:
         self._reader = reader
         self._sources = sources
         self._recheck = recheck
         self._jobs = jobs
+        self._memory = memory
         self._permit = permit
         self._flights: dict[Fetch, Flight] = {}
         self._queues: dict[tuple[int, Lane], Queue] = {}
@@ -179,6 +183,7 @@ class Fetcher:
                 claim.ended(None)
         if any(queue.waiting.values()):
             self._start(queue)
+        self._start_short()
 
     def set_jobs(self, jobs: int) -> None:
         """Another number of transfers at once, for each organization."""
@@ -269,8 +274,10 @@ class Fetcher:
         return self._queues[key]
 
     def _start(self, queue: Queue) -> None:
-        for fetch in plan(queue.waiting, queue.running, queue.jobs):
+        for fetch in plan(queue.waiting, queue.running, queue.jobs, self._memory, self._weight):
             flight = self._flights[fetch]
+            flight.weight_bytes = self._weight(fetch)
+            self._memory.take(flight.weight_bytes)
             del queue.waiting[flight.priority][fetch]
             member = min(flight.claims, key=lambda claim: claim.priority).member
             queue.running[flight.priority] += 1
@@ -278,6 +285,18 @@ class Fetcher:
             flight.task.add_done_callback(
                 lambda task, flight=flight, member=member: self._landed(queue, member, flight, task)  # type: ignore[misc]
             )
+
+        # A slot is free and somebody waits: then it is for memory, which whoever ends next gives back.
+        queue.short = any(queue.waiting.values()) and sum(queue.running.values()) < queue.jobs
+
+    def _start_short(self) -> None:
+        """Memory was given back."""
+        for queue in self._queues.values():
+            if queue.short:
+                self._start(queue)
+
+    def _weight(self, fetch: Fetch) -> int:
+        return weight(_kind(fetch.node), self._reader.size_bytes(fetch.node), fetch.block)
 
     async def _fly(self, queue: Queue, member: Membership, flight: Flight) -> None:
         if flight.lost and await self._recheck(flight.fetch):
@@ -309,6 +328,7 @@ class Fetcher:
     def _landed(self, queue: Queue, member: Membership, flight: Flight, task: asyncio.Task[None]) -> None:
         queue.running[flight.priority] -= 1
         queue.moved = True
+        self._memory.give(flight.weight_bytes)
         if self._flights.get(flight.fetch) is not flight:
             return  # stopped
         error = _error_of(task)
@@ -324,6 +344,7 @@ class Fetcher:
         for claim in again:
             self._board(claim, flight.fetch, False)
         self._start(queue)
+        self._start_short()
 
     def _others(self, member: Membership, flight: Flight, error: PictofsError | None) -> set[Claim]:
         """The claims that a failure does not concern: those with another key, or that may ask the network.

@@ -44,6 +44,7 @@ class Flight:
     nearly: bool = False
     carried: bool = False            # by a convoy, which says how it ends; no task of ours
     arrived: bool = False            # its transfer has ended, its writing has not: it takes no slot
+    weight_bytes: int = 0            # of memory that it takes, once it runs
     since_s: float = field(default_factory=time.monotonic)
     size_bytes: int = 0              # that have come
 
@@ -68,6 +69,7 @@ class Queue:
         self.waiting: dict[Priority, dict[Fetch, None]] = {priority: {} for priority in Priority}
         self.running: Counter[Priority] = Counter()
         self.moved = False  # since the last breath
+        self.short = False  # of memory: something waits for nothing else
 
     def before(self, fetch: Fetch, priority: Priority) -> int:
         """How many wait in front of it; 0 for what does not wait."""

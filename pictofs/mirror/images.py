@@ -25,7 +25,7 @@ from pictofs.mirror.links import BATCH_LIMIT, Scope, Signed
 from pictofs.mirror.listing import Listings
 from pictofs.mirror.plan import Extent, Fetch, extent, length
 from pictofs.mirror.renamed import ask_by_name
-from pictofs.mirror.singleflight import SingleFlight, unheard
+from pictofs.mirror.singleflight import Flight, SingleFlight, unheard
 from pictofs.mirror.transfer import Courier, Progress
 from pictofs.mirror.troubles import Troubles
 from pictofs.mirror.versions import Seen, Settled, Superseded
@@ -81,6 +81,7 @@ class Images:
         self._doubt = doubt
         self._troubles = troubles
         self._wall_ns = wall_ns
+        self._large = asyncio.Lock()
         self._single: set[int] = set()  # datasets of which single requests were told
         self._renewing: set[asyncio.Task[None]] = set()
 
@@ -205,7 +206,23 @@ class Images:
     async def _without_url(
         self, member: Membership, row: ImageRow, wanted: Extent, progress: Progress | None
     ) -> Arrived:
-        """Out of an export where that saves, else through the API."""
+        """Out of an export where that saves, else through the API.
+
+        A large one comes whole, once for all of its blocks, and no two at a time: they are held in memory.
+        """
+        if wanted == Extent(0, 0) or (row.size_bytes or 0) <= block_bytes(Kind.IMAGE):
+            return await self._whole(member, row, wanted, progress)
+
+        async def alone(flight: Flight) -> Arrived:
+            async with self._large:
+                return await self._whole(member, row, wanted, lambda size_bytes: flight.moved())
+
+        moved = (lambda: progress(0)) if progress is not None else unheard
+        return await member.join(self._flights, ("whole", row.pk), alone, moved)
+
+    async def _whole(
+        self, member: Membership, row: ImageRow, wanted: Extent, progress: Progress | None
+    ) -> Arrived:
         if wanted != Extent(0, 0):
             body = await self._bulk.image(member, row, lambda: progress(0) if progress is not None else None)
             if body is not None:

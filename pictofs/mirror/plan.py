@@ -9,15 +9,17 @@ fetches to the same lanes, and demand finds slots that they may not take.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from pictofs.catalog.model import Kind, block_bytes, node_kind
 from pictofs.link.messages import Priority
+from pictofs.mirror.memory import Memory
 
 API_JOBS = 24      # as many as there are threads for API calls
 ARCHIVE_JOBS = 128 # blocks, not transfers: those that lie side by side are one. 32 MiB
+UNKNOWN_BYTES = 1 << 20  # what a block counts for while nobody knows its size
 INFLATE_JOBS = 32  # each waits for blocks of its archive, which take transfers
 # One slot in four is out of bounds for what nobody waits for.
 RESERVED_SHARE = 4
@@ -88,14 +90,39 @@ def spare(running: Mapping[Priority, int], jobs: int) -> int:
     return min(jobs - sum(running.values()), max(1, jobs - max(1, jobs // RESERVED_SHARE)) - background)
 
 
+def _weightless(fetch: Fetch) -> int:
+    return 0
+
+
+def weight(kind: Kind, size_bytes: int | None, block: int) -> int:
+    """How much memory a block takes on its way.
+
+    Nothing for a block of an archive: they are small, their lane bounds them, and what holds memory waits for
+    them (what is inflated, what comes out of an export), so that they must not wait for it.
+    """
+    if kind is Kind.EXPORT:
+        return 0
+    if kind is Kind.MEMBER:
+        return block_bytes(kind)  # what it is inflated to goes to disk beyond that
+    return UNKNOWN_BYTES if size_bytes is None else length(kind, size_bytes, block)
+
+
 def plan(
-    waiting: Mapping[Priority, Mapping[Fetch, object]], running: Mapping[Priority, int], jobs: int
+    waiting: Mapping[Priority, Mapping[Fetch, object]],
+    running: Mapping[Priority, int],
+    jobs: int,
+    memory: Memory | None = None,
+    weigh: Callable[[Fetch], int] = _weightless,
 ) -> list[Fetch]:
-    """The fetches of one lane to start now, in order; `running` are under way, `jobs` is the bound."""
+    """The fetches of one lane to start now, in order; `running` are under way, `jobs` is the bound.
+
+    What does not fit into `memory` waits, and with it what is behind it: nothing small overtakes it for ever.
+    """
     background = sum(count for priority, count in running.items() if priority is not Priority.DEMAND)
     free = jobs - sum(running.values())
     ceiling = max(1, jobs - max(1, jobs // RESERVED_SHARE))
     chosen: list[Fetch] = []
+    size_bytes = 0
     for priority in Priority:
         queued = waiting.get(priority)
         if not queued or len(chosen) >= free:
@@ -103,9 +130,13 @@ def plan(
         for fetch in queued:
             if len(chosen) >= free:
                 break
-            if priority is not Priority.DEMAND:
-                if background >= ceiling:
-                    break
-                background += 1
+            if priority is not Priority.DEMAND and background >= ceiling:
+                break
+            if memory is not None:
+                more_bytes = weigh(fetch)
+                if not memory.fits(more_bytes, priority, before_bytes=size_bytes):
+                    return chosen
+                size_bytes += more_bytes
+            background += priority is not Priority.DEMAND
             chosen.append(fetch)
     return chosen

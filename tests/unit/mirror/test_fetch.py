@@ -21,6 +21,7 @@ from pictofs.errors import (
     UrlExpired,
 )
 from pictofs.link.messages import Done, Failed, Priority
+from pictofs.mirror import engine
 from pictofs.mirror.images import REFUSALS
 
 from .world import Mounted, Service, World, picture, world
@@ -476,5 +477,27 @@ def test_who_waits_for_a_slot_is_told_that_the_line_moves(tmp_path: Path) -> Non
             w.carrier.let_go()
             await mount.answer(second)
             await mount.answer(third)
+
+    asyncio.run(scenario())
+
+
+def test_readers_of_many_files_wait_for_memory_and_each_gets_its_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "MEMORY_BYTES", 250)  # two images of a hundred bytes
+
+    async def scenario() -> None:
+        async with world(tmp_path, Service(images=6)) as w:
+            (mount,) = await wanting(w)
+            w.carrier.holding = True
+            numbers = [mount.start_want(w.image_node(f"{n}.jpg")) for n in range(6)]
+            await w.until(lambda: w.carrier.requests == 2)
+            for done in range(1, 7):
+                w.carrier._held.pop(0)()
+                await w.until(lambda done=done: w.carrier.requests == min(6, 2 + done))
+            for n, number in enumerate(numbers):
+                assert await mount.answer(number) == Done(number)
+                assert w.body(w.image_node(f"{n}.jpg")) == bytes([n]) * (100 + n)
+            assert w.engine.memory.used_bytes == 0
 
     asyncio.run(scenario())

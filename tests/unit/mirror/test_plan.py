@@ -8,7 +8,19 @@ from hypothesis import strategies as st
 
 from pictofs.catalog.model import EXPORT_BLOCK_BYTES, MEDIA_BLOCK_BYTES, Kind, node_id
 from pictofs.link.messages import Priority
-from pictofs.mirror.plan import Extent, Fetch, Lane, blocks, extent, lane, length, plan
+from pictofs.mirror.memory import Memory
+from pictofs.mirror.plan import (
+    UNKNOWN_BYTES,
+    Extent,
+    Fetch,
+    Lane,
+    blocks,
+    extent,
+    lane,
+    length,
+    plan,
+    weight,
+)
 
 
 def queue(**counts: int) -> dict[Priority, dict[Fetch, None]]:
@@ -32,6 +44,36 @@ def test_what_nobody_waits_for_leaves_a_quarter_of_the_slots_to_demand() -> None
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_even_one_slot_lets_background_work_run_when_nobody_waits(jobs: int) -> None:
     assert len(plan(queue(fill=5), {}, jobs)) == 1
+
+
+def hundred(fetch: Fetch) -> int:
+    return 100
+
+
+def test_what_does_not_fit_into_memory_waits_and_what_nobody_waits_for_leaves_a_quarter() -> None:
+    assert len(plan(queue(demand=20), {}, 64, Memory(1000), hundred)) == 10
+    assert len(plan(queue(fill=20), {}, 64, Memory(1000), hundred)) == 7
+    used = Memory(1000)
+    used.take(750)
+    assert used.full(Priority.FILL)
+    assert not used.full(Priority.DEMAND)
+    assert plan(queue(fill=20), {}, 64, used, hundred) == []
+    assert len(plan(queue(demand=20, fill=20), {}, 64, used, hundred)) == 2
+    used.give(750)
+    assert used.used_bytes == 0
+
+
+def test_a_block_larger_than_all_memory_goes_alone() -> None:
+    assert plan(queue(demand=3), {}, 64, Memory(10), hundred) == [(0, 0)]
+    used = Memory(10)
+    used.take(1)
+    assert plan(queue(demand=3), {}, 64, used, hundred) == []
+
+
+def test_blocks_of_archives_never_wait_for_memory_since_what_holds_it_waits_for_them() -> None:
+    assert weight(Kind.EXPORT, 1 << 40, 7) == 0
+    assert weight(Kind.IMAGE, MEDIA_BLOCK_BYTES + 5, 1) == 5
+    assert weight(Kind.IMAGE, None, 0) == UNKNOWN_BYTES
 
 
 @given(
