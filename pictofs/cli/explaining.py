@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from pictofs.cli import progress, shown
+from pictofs.cli import completing, progress, shown
 from pictofs.doctor import file, reader
 
 
 @click.command()
-@click.argument("what", metavar="PID|PATH")
+@click.argument("what", metavar="PID|PATH", shell_complete=completing.files)
 @click.option(
     "--seconds", type=click.FloatRange(0.1, 600), default=reader.LOOK_S, metavar="S",
     help=f"How long to look at a process. [{reader.LOOK_S:g}]",

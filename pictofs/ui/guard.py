@@ -17,7 +17,6 @@ import enum
 import hmac
 import secrets
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
 
 TOKEN_BYTES = 32
 _OURS = ("same-origin", "none", "")  # none: typed, or opened by a program; "": an old browser, or none
@@ -62,11 +61,10 @@ class Guard:
         return f"{self._name}={self._session}; HttpOnly; SameSite=Strict; Path=/"
 
     def _presented(self, cookies: str) -> str:
-        try:
-            found = SimpleCookie(cookies).get(self._name)
-        except CookieError:
-            return ""
-        return found.value if found is not None else ""
+        # Not http.cookies: it stops at the first cookie that it dislikes, and other programs of this host set
+        # theirs.
+        pairs = (cookie.strip().partition("=") for cookie in cookies.split(";"))
+        return next((value for name, _, value in pairs if name == self._name), "")
 
 
 def _same(given: str, wanted: str) -> bool:

@@ -37,6 +37,12 @@ def test_without_the_token_or_cookie_nothing_is_served(guard: Guard, token: str 
         assert guard.judge({"host": HERE, "cookie": cookie}, token) is Verdict.STRANGER
 
 
+def test_what_other_programs_of_this_host_have_set_does_not_hide_the_cookie(guard: Guard) -> None:
+    ours = guard.cookie().partition(";")[0]
+    for others in ("a=b", "bad name=[1]", '"', "_xsrf=2|x|y", "=;;"):
+        assert guard.judge({"host": HERE, "cookie": f"{others}; {ours}; last=1"}, None) is Verdict.SERVE
+
+
 def test_the_cookie_of_another_page_opens_nothing(guard: Guard) -> None:
     assert guard.judge(with_cookie(Guard(PORT)), None) is Verdict.STRANGER
 
