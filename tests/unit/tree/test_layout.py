@@ -198,6 +198,23 @@ def test_slug_and_id_of_a_dataset_resolve_without_being_listed(bench: Bench) -> 
     assert bench.names("org") == ["Cars"]
 
 
+@pytest.mark.parametrize(("opened", "listed", "resolves"), [
+    ("hidden", False, True), ("listed", True, True), ("off", False, False),
+])  # fmt: skip
+def test_opened_archives_are_listed_reachable_or_neither(
+    benches: Callable[..., Bench], opened: str, listed: bool, resolves: bool
+) -> None:
+    bench = benches(opened=opened)
+    furnish(bench)
+    bench.world.export("Cars", "coco", b"Z")
+    bench.world.export("Cars", "later", b"Z", status="processing")
+    names = {"coco.zip", "coco.status.json", "later.status.json"} | ({"coco"} if listed else set())
+    assert set(bench.names("org/Cars/exports")) == names
+    found = bench.entry("org/Cars/exports/coco").attr
+    assert (found is not None and found.is_directory) is resolves
+    assert bench.entry("org/Cars/exports/later").attr is None
+
+
 def test_mtimes_are_those_of_the_service_before_and_after_the_fetch(bench: Bench) -> None:
     image = bench.world.datasets["Cars"].images["a/b/3.jpg"]
     path = "org/Cars/images/a/b/3.jpg"
