@@ -9,17 +9,18 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import click
 from rich.console import Console
 
+from pictofs.api import Client
 from pictofs.cli import completing
 from pictofs.emulator import launch
 from pictofs.emulator.settings import from_mapping
-from pictofs.errors import NotMounted
+from pictofs.errors import NoFuse, NotMounted
 from pictofs.mount import background, configuration, leave, plan, start
 
 IMAGES = 60  # enough for every directory, split, status and kind of shape; drawn within a second
@@ -83,9 +84,17 @@ def _run(leaving: contextlib.ExitStack, mountpoint: str | None, folder: Path | N
     planned = plan.prepare(
         configuration.read(None, given, environ, ()), mountpoint, environ, foreground=False
     )
-    supervisor = start.in_background(planned, tied=True)
-    leaving.callback(_leave, planned.mountpoint, supervisor.pid)
     places = {name: getattr(service, name) for name in ("base_url", "storage_url", "control_url", "api_key")}
+    try:
+        supervisor = start.in_background(planned, tied=True)
+    except background.Failed as error:
+        if error.exit_code != NoFuse.exit_code:
+            raise
+        print(json.dumps({"mountpoint": None, **places}), flush=True)
+        _tour_without_mount(str(error), service, key_file)
+        while True:
+            signal.pause()
+    leaving.callback(_leave, planned.mountpoint, supervisor.pid)
     print(json.dumps({"mountpoint": planned.mountpoint, **places}), flush=True)
     _tour(planned.mountpoint, service.control_url)
     background.await_end(supervisor)
@@ -125,11 +134,9 @@ def _deaf() -> None:
 
 
 def _tour(mountpoint: str, control_url: str) -> None:
-    console = Console(highlight=False, soft_wrap=True)
     root = f"{mountpoint}/{NAME}"
     dataset = _shell(next(iter(sorted(os.listdir(root))), "DATASET"))
-    console.print(f"\n[bold]Mounted at {mountpoint}[/bold]. In another terminal, try:\n")
-    for command, what in (
+    _show(f"Mounted at {mountpoint}", (
         (f"ls {root}", "the datasets of the organization"),
         (f"cp -r {root}/{dataset}/images /tmp/pictures", "bytes arrive when they are read"),
         (
@@ -142,7 +149,29 @@ def _tour(mountpoint: str, control_url: str) -> None:
         (f"{_this_program()} status", "what the mount is doing; also in .pictofs/status.json"),
         (f"curl -s {control_url}/counters?detail=false", "what the service was asked"),
         (f"curl -s -X POST {control_url}/faults -d '{_FAULT}'", "break one in ten transfers, and copy again"),
-    ):
+    ))  # fmt: skip
+
+
+def _tour_without_mount(why: str, service: launch.Running, key_file: Path) -> None:
+    print(f"pictofs: nothing can be mounted here: {why}", file=sys.stderr)
+    program = _this_program()
+    with Client(service.base_url, api_key=service.api_key) as client:
+        dataset = _shell(next((each.name for each in client.datasets.list()), "DATASET"))
+    _show("The service runs, without a mount", (
+        (f"{program} doctor", "what keeps this machine from mounting, and how to mend it"),
+        (f"export PICTOGRAPH_BASE_URL={service.base_url} PICTOFS_API_KEY_FILE={key_file}",
+         "first: the commands below ask this service"),
+        (f"{program} datasets list", "the datasets of the organization"),
+        (f"{program} download {dataset} /tmp/pictures", "a dataset as plain files"),
+        (f"{program} exports list", "its exports"),
+        (f"curl -s {service.control_url}/counters?detail=false", "what the service was asked"),
+    ))  # fmt: skip
+
+
+def _show(title: str, tour: Iterable[tuple[str, str]]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"\n[bold]{title}[/bold]. In another terminal, try:\n")
+    for command, what in tour:
         console.print(f"  {command}", style="cyan", markup=False)
         console.print(f"      {what}", style="dim", markup=False)
     console.print("\nCtrl-C ends the demo and leaves nothing behind.\n")

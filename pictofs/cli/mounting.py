@@ -28,14 +28,18 @@ def _epilog() -> str:
     "-o", "given", multiple=True, metavar="NAME=VALUE,…", help="Options of the mount; may be repeated.",
     shell_complete=completing.settings,
 )  # fmt: skip
-def mount(where: tuple[str, ...], foreground: bool, given: tuple[str, ...]) -> int:
+@click.option("--log-format", type=click.Choice(("text", "json")), help="The same as -o log_format=.")
+def mount(
+    where: tuple[str, ...], foreground: bool, given: tuple[str, ...], log_format: str | None
+) -> int:
     """Mount an organization and return when the mount answers.
 
     SOURCE is a profile of the configuration file, several of them joined by commas, or the organization that
     the key must belong to; without one, the key's organization is mounted.
     """
     source, mountpoint = _split(where)
-    configured = plan.configure(source, list(given), os.environ)
+    said = [*given, *([f"log_format={log_format}"] if log_format else [])]
+    configured = plan.configure(source, said, os.environ)
     if "rw" in configured.settings.ignored:
         print("pictofs: a mount is always read-only; rw is ignored", file=sys.stderr)
     planned = plan.prepare(configured, mountpoint, os.environ, foreground=foreground)

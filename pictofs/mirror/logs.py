@@ -10,7 +10,6 @@ import logging
 import logging.handlers
 import os
 import sys
-import time
 
 from pictofs import journal
 from pictofs.secrets import masked
@@ -31,17 +30,17 @@ class _Text(logging.Formatter):
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        """One object a line; the time is UTC."""
-        second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        """One object a line, under the names that the other processes of a mount use (`mount/logs.py`)."""
         line = {
-            "time": f"{second}.{int(record.msecs):03d}Z",
+            "time": round(record.created, 3),
             "level": record.levelname.lower(),
-            "name": record.name,
+            "process": "fetching",
             "pid": record.process,
-            "what": masked(record.getMessage()),
+            "logger": record.name,
+            "message": masked(record.getMessage()),
         }
         if record.exc_info:
-            line["trace"] = masked(self.formatException(record.exc_info))
+            line["traceback"] = masked(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False)
 
 

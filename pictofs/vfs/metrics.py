@@ -57,10 +57,13 @@ def families(status: Mapping[str, Any]) -> list[Metric]:
         _gauge("cache_limit_bytes", "Limit of the store", cache.get("limit") or 0),
         _gauge("cache_files", "Blocks in the store", cache.get("files", 0)),
         _gauge("urls", "Signed URLs that are good now", links["urls"]),
+        _gauge("recent_errors", "Lines of `errors` in status.json, 50 at most", len(status["errors"])),
         _gauge("dataset_images", "Images of a dataset", _by_name(datasets, "images"), "dataset"),
         _gauge("dataset_cached", "Images of a dataset in the store", _by_name(datasets, "cached"), "dataset"),
         _gauge("dataset_bytes", "Bytes of a dataset in the store", _by_name(datasets, "bytes"), "dataset"),
     ]
+    if links.get("expires") is not None:
+        found.append(_gauge("urls_expire_seconds", "Seconds to the end of the first batch", links["expires"]))
     budget = status["budget"]
     for name, key, text in (
         ("budget_remaining", "remaining", "API requests left in the hour"),

@@ -137,6 +137,40 @@ def test_a_demo_says_in_one_line_why_not(tmp_path: Path) -> None:
         assert ran.stderr.count("\n") == 1
 
 
+def test_where_no_fuse_is_a_demo_serves_all_the_same_and_says_what_to_do(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("NOT TESTED: hiding /dev/fuse takes root")
+    hidden = (
+        "mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/urandom c 1 9 && "
+        'exec "$0" -m pictofs demo --images 2'
+    )
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", hidden, sys.executable]
+    environ = {**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environ,
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout is not None
+            ready, _, _ = select.select([process.stdout], [], [], START_LIMIT_S)
+            assert ready
+            said = json.loads(process.stdout.readline())
+            assert said["mountpoint"] is None
+            asking = {"PICTOGRAPH_BASE_URL": said["base_url"], "PICTOGRAPH_API_KEY": said["api_key"]}
+            listed = pictofs("datasets", "list", "--json", environ=asking)
+            assert [row["image_count"] for row in json.loads(listed.stdout)] == [2]
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert "nothing can be mounted here: /dev/fuse" in err
+    assert "modprobe fuse" in err
+    for word in ("doctor", "download", "PICTOGRAPH_BASE_URL=http"):
+        assert word in out
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture(scope="session")
 def photographs() -> Path:
     """Real ones, out of a package that ships some; installed once a machine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -44,7 +45,7 @@ def port() -> int:
 @pytest.fixture(scope="module")
 def mount(emulator: Running, port: int, shared_mounts: Make) -> Mount:
     """A mount with metrics; its files are read once."""
-    made = shared_mounts(emulator, f"metrics={port}", "prefetch=off").mounted()
+    made = shared_mounts(emulator, f"metrics={port}", "prefetch=off", "log_format=json").mounted()
     for image in images(made)[:4]:
         image.read_bytes()
     return made
@@ -118,6 +119,17 @@ def test_watching_says_what_happened_in_between(mount: Mount) -> None:
             assert re.search(r"read +[\d.]+ ?[BKMG]/s, \d+ files/s", line)
         finally:
             watching.terminate()
+
+
+def test_every_process_of_a_mount_logs_the_same_json(mount: Mount) -> None:
+    processes = set()
+    for path in (mount.log, mount.cache / "fetch.log"):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        keys = {key for line in lines for key in line}
+        assert keys == {"time", "level", "process", "pid", "logger", "message"}
+        processes |= {line["process"] for line in lines}
+    assert "fetching" in processes
+    assert processes & {"supervisor", "serving"}
 
 
 def test_the_access_log_names_operations_only_after_a_look(mount: Mount) -> None:

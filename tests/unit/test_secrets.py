@@ -58,4 +58,4 @@ def test_the_fetching_process_logs_no_secret_either(tmp_path: Path, form: str) -
     assert "5ec4e7" not in said + ran.stderr
     assert "another-kind" not in said + ran.stderr
     if form == "json":
-        assert json.loads(said)["what"] == "pk_live_… and …"
+        assert json.loads(said)["message"] == "pk_live_… and …"

@@ -6,12 +6,13 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pictofs import __version__, cli
 from pictofs.cli import app
-from pictofs.errors import Unreachable
+from pictofs.errors import Unreachable, UsageError
 from pictofs.mount import helper, report
 
 ENVIRON = {"HOME": "/nonexistent", "PATH": os.environ["PATH"]}
@@ -102,6 +103,20 @@ def test_a_mountpoint_that_cannot_be_one_is_6(capsys: pytest.CaptureFixture[str]
         code, _, err = run(capsys, "mount", str(tmp_path / name))
         assert code == 6
         assert says in one_line(err)
+
+
+def test_the_format_of_the_log_may_be_said_by_its_own_option(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def configure(source: str | None, given: list[str], environ: Any) -> Any:
+        said.extend(given)
+        raise UsageError("that will do")
+
+    monkeypatch.setattr("pictofs.mount.plan.configure", configure)
+    assert run(capsys, "mount", "-o", "ttl=5", "--log-format", "json", "/mnt")[0] == 2
+    assert said == ["ttl=5", "log_format=json"]
 
 
 def test_what_is_not_mounted_is_7(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
