@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -251,13 +252,26 @@ def test_many_connections_are_cut_short_and_the_page_goes_on(server: PageServer,
     finally:
         for each in held:
             each.close()
-    for _ in range(200):
+    deadline = time.monotonic() + 20
+    while True:
         try:
             assert visitor.get("/api/mounts")[0] == 200
             return
         except (http.client.HTTPException, OSError):
-            continue  # those that were closed are not yet let go of
-    pytest.fail("the page does not answer any more")
+            # Those that were closed are not yet let go of.
+            assert time.monotonic() < deadline, "the page does not answer any more"
+            time.sleep(0.02)
+
+
+def test_of_two_pictures_with_one_stem_each_has_its_own_shapes(visitor: Visitor, folder: Path) -> None:
+    dataset = folder / "acme/Cars & Co"
+    for name, kind in (("03.json", "car"), ("03.png.json", "bus")):
+        body = {"annotations": [{"name": kind, "bounding_box": {"x": 1, "y": 2, "w": 3, "h": 4}}]}
+        (dataset / "annotations" / name).write_text(json.dumps(body))
+    (dataset / "images/03.png").touch()
+    for name, kind in (("03.jpg", "car"), ("03.png", "bus")):
+        shapes = visitor.get("/api/shapes", mount=folder, path=f"acme/Cars & Co/images/{name}")[1]
+        assert [shape["name"] for shape in shapes] == [kind]
 
 
 def test_a_port_that_is_taken_is_said(server: PageServer) -> None:
