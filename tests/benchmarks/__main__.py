@@ -6,8 +6,8 @@ import importlib
 import sys
 
 NAMES = (
-    "driver", "fetch", "epochs", "exports", "catalog_size", "emulator_throughput", "storage_client",
-    "killing",
+    "driver", "lookups", "million", "killing", "fetch", "epochs", "exports", "catalog_size",
+    "emulator_throughput", "storage_client",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -58,15 +59,17 @@ class Product:
         assert self._emulator is not None
         self._emulator.stop()
 
-    def warm(self, *folders: str, listed: Sequence[str] = ()) -> None:
-        """Fetch all of these unless they are here, and list those."""
+    def warm(self, *folders: str, listed: Sequence[str] = (), opened: str = "", **options: str) -> None:
+        """Fetch all of these unless they are here, list those, open that one until it is one file."""
         with tempfile.TemporaryDirectory(prefix="pictofs-warm-") as scratch:
             mountpoint = Path(scratch) / "mnt"
             mountpoint.mkdir()
-            with self._mounted(mountpoint, {}) as root:
+            with self._mounted(mountpoint, options) as root:
                 self._pictofs("warm", *(str(root / folder) for folder in folders))
                 for folder in listed:
                     os.listdir(root / folder)
+                if opened:
+                    await_one_file(root / opened, Path(options["cache_dir"]) / "store")
 
     def contestant(self, **options: str) -> Contestant:
         """A mount with these options."""
@@ -106,6 +109,16 @@ class Product:
         if ran.returncode:
             raise SystemExit(f"pictofs {words[0]}: {ran.stderr}")
         return ran.stdout
+
+
+def await_one_file(path: Path, store: Path, limit_s: float = 120.0) -> None:
+    """io=passthrough joins an archive when it is opened; that takes a moment."""
+    until_s = time.monotonic() + limit_s
+    while not any(each.stat().st_size == path.stat().st_size for each in store.rglob("*.*.*")):
+        if time.monotonic() > until_s:
+            raise SystemExit(f"{path.name} is not joined into one file within {limit_s:g} s")
+        path.open("rb").close()
+        time.sleep(0.1)
 
 
 def operations(mountpoint: Path) -> dict[str, int]:
