@@ -47,6 +47,7 @@ class Report:
     """What happened."""
 
     killed: dict[str, int] = field(default_factory=lambda: {"serving": 0, "fetching": 0})
+    during: dict[str, int] = field(default_factory=lambda: {"cold": 0, "warm": 0})
     rounds: int = 0
     files: int = 0
     failures: list[str] = field(default_factory=list)
@@ -60,7 +61,8 @@ class Report:
     def __str__(self) -> str:
         pauses = ", ".join(f"{epoch} {seconds:.2f} s" for epoch, seconds in self.longest_s.items())
         return (
-            f"{self.kills} kills ({self.killed['serving']} serving, {self.killed['fetching']} fetching) in "
+            f"{self.kills} kills ({self.killed['serving']} serving, {self.killed['fetching']} fetching; "
+            f"{self.during['cold']} in a cold epoch, {self.during['warm']} in warm ones) in "
             f"{self.rounds} rounds; {self.files} files read, {len(self.failures)} failures; "
             f"longest pause: {pauses}"
         )
@@ -69,8 +71,10 @@ class Report:
 def read_all(folder: str, truth: dict[str, str], seed: str) -> dict[str, Any]:
     """A reader: every file once an epoch, in its own order."""
     order, failures, longest = sorted(truth), [], {"cold": 0.0, "warm": 0.0}
-    chance = random.Random(seed)
+    chance, cold_until_s = random.Random(seed), 0.0
     for epoch in EPOCHS:
+        if epoch == "warm" and not cold_until_s:
+            cold_until_s = time.monotonic()
         chance.shuffle(order)
         for name in order:
             began_s = time.monotonic()
@@ -82,7 +86,10 @@ def read_all(folder: str, truth: dict[str, str], seed: str) -> dict[str, Any]:
             longest[epoch] = max(longest[epoch], time.monotonic() - began_s)
             if found != truth[name]:
                 failures.append(f"{epoch} {name}: wrong bytes")
-    return {"files": len(EPOCHS) * len(order), "failures": failures, "longest_s": longest}
+    return {
+        "files": len(EPOCHS) * len(order), "failures": failures, "longest_s": longest,
+        "cold_until_s": cold_until_s,
+    }  # fmt: skip
 
 
 def _digest(path: str) -> str:
@@ -146,9 +153,13 @@ class Mounted:
 
 
 def kill_on(
-    mounted: Mounted, times: int, chance: random.Random, report: Report, over: threading.Event
+    mounted: Mounted, times: int, chance: random.Random, report: Report, over: threading.Event,
+    at_s: list[float],
 ) -> None:
-    """Kill one of the two processes now and then, until it was `times` or the readers are done."""
+    """Kill one of the two processes now and then, until it was `times` or the readers are done.
+
+    `at_s` takes when, by the machine's monotonic clock, which the readers have too.
+    """
     while report.kills < times and not over.wait(chance.uniform(*APART_S)):
         which = chance.choice(("serving", "fetching"))
         known = mounted.record()
@@ -160,6 +171,7 @@ def kill_on(
         except ProcessLookupError:
             continue  # it is being replaced
         report.killed[which] += 1
+        at_s.append(time.monotonic())
 
 
 def measure(times: int, *, seed: int = 1, options: tuple[str, ...] = (), images: int = IMAGES) -> Report:
@@ -191,8 +203,8 @@ def _round(
         )
         for _ in range(READERS)
     ]  # fmt: skip
-    over = threading.Event()
-    killer = threading.Thread(target=kill_on, args=(mounted, times, chance, report, over))
+    over, at_s, cold_until_s = threading.Event(), list[float](), 0.0
+    killer = threading.Thread(target=kill_on, args=(mounted, times, chance, report, over, at_s))
     killer.start()
     try:
         for reader in readers:
@@ -204,6 +216,7 @@ def _round(
             found = json.loads(reader.communicate(timeout=_ROUND_LIMIT_S)[0])
             report.files += found["files"]
             report.failures += found["failures"]
+            cold_until_s = max(cold_until_s, found["cold_until_s"])
             for epoch, seconds in found["longest_s"].items():
                 report.longest_s[epoch] = max(report.longest_s[epoch], seconds)
     finally:
@@ -212,6 +225,8 @@ def _round(
         for reader in readers:
             reader.kill()
             reader.communicate()
+    for killed_s in at_s:
+        report.during["cold" if killed_s < cold_until_s else "warm"] += 1
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import hashlib
 import json
@@ -10,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -225,14 +227,46 @@ def test_the_mount_is_read_only_of_its_type_and_source(cars: World, mounting: Mo
         pytest.param(os.utime, id="utimens"),
         pytest.param(lambda p: os.setxattr(p, "user.x", b"1"), id="setxattr"),
         pytest.param(lambda p: os.removexattr(p, "user.pictofs.id"), id="removexattr"),
+        pytest.param(lambda p: os.open(p, os.O_WRONLY | os.O_APPEND), id="open for appending"),
+        pytest.param(lambda p: os.open(os.path.dirname(p), os.O_TMPFILE | os.O_RDWR), id="nameless"),
+        pytest.param(lambda p: os.mkfifo(f"{p}.new"), id="mkfifo"),
+        pytest.param(lambda p: os.mknod(f"{p}.new", 0o600 | stat.S_IFCHR, os.makedev(1, 3)), id="device"),
+        pytest.param(lambda p: _bound(f"{p}.new"), id="bind a socket"),
+        pytest.param(lambda p: _exchanged(p, os.path.join(os.path.dirname(p), "1.jpg")), id="exchange"),
+        pytest.param(lambda p: os.rename(p, os.path.join(os.path.dirname(p), "1.jpg")), id="rename over"),
+        pytest.param(lambda p: os.chmod(os.path.dirname(p), 0o777), id="chmod of a directory"),
+        pytest.param(lambda p: os.utime(os.path.dirname(p), (1, 1)), id="utimens of a directory"),
+        pytest.param(lambda p: os.chown(p, 1, 1, follow_symlinks=False), id="lchown"),
+        pytest.param(lambda p: _written_by_copy(p), id="open to copy into"),
     ],
 )
 def test_every_write_is_erofs(
     write: Callable[[str], object], shared_mount: Mounted
 ) -> None:
+    """ "Every write is refused with EROFS." """
     path = str(shared_mount.root / "Cars" / "images" / "a" / "b" / "0.jpg")
     assert errno_of(lambda: write(path)) == errno.EROFS
     assert Path(path).read_bytes() == DEEP["a/b/0.jpg"]
+
+
+def _bound(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as one:
+        os.chdir(os.path.dirname(path))     # a socket's path has 107 bytes at most
+        try:
+            one.bind(os.path.basename(path))
+        finally:
+            os.chdir("/")
+
+
+def _exchanged(one: str, other: str) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    at_cwd, exchange = -100, 2
+    if libc.renameat2(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), exchange):
+        raise OSError(ctypes.get_errno(), "renameat2")
+
+
+def _written_by_copy(path: str) -> None:
+    shutil.copyfile("/proc/self/status", path)
 
 
 # bytes
