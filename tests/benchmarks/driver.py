@@ -1,6 +1,7 @@
 """Reading what is on disk: pictofs against ext4 on the same files and C on libfuse, all in one run.
 
     python -m tests.benchmarks driver [--quick] [--cpus one|both] [--rounds N] [--only NAME…] [--in FOLDER]
+                                      [--files N] [--big-mib N] [--names N]
 
 pictofs is `pictofs mount` over a complete cache (product.py), and once more the kernel driver alone, over a
 folder that it has in memory: the difference is what catalog, tree and vfs cost.
@@ -326,16 +327,21 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer and smaller: under a minute")
     parser.add_argument("--cpus", choices=("one", "both"), default="one")
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--files", type=int, help="how many of 60 KB; 5000")
+    parser.add_argument("--big-mib", type=int, help="size of the big one; 1024")
+    parser.add_argument("--names", type=int, help="names in the long directory; 200000")
     parser.add_argument("--only", nargs="*", choices=[measure.name for measure in MEASURES])
     parser.add_argument("--without", nargs="*", default=[], help="contestants to leave out")
     parser.add_argument("--in", dest="place", type=Path, help="a folder on the disk to measure, kept")
     said = parser.parse_args()
-    files, big_bytes, many = (500, 64 << 20, 20_000) if said.quick else (5000, 1 << 30, 200_000)
+    files, big_mib, many = (500, 64, 20_000) if said.quick else (5000, 1024, 200_000)
     measures = [measure for measure in MEASURES if not said.only or measure.name in said.only]
     with tempfile.TemporaryDirectory(prefix="pictofs-driver-") as scratch:
         place = said.place or Path(scratch)
         if not (place / "many.names").exists():
-            populate(place, files, big_bytes, many)
+            populate(
+                place, said.files or files, (said.big_mib or big_mib) << 20, said.names or many
+            )
         contestants: dict[str, Contestant] = {"ext4": ext4}
         program = compiled(place)
         if isinstance(program, Path):

@@ -75,8 +75,8 @@ def main() -> None:
                     met = took_s < LIMIT_S and size_mb < LIMIT_MB and entries >= asked.images
                     missed = missed or not met
                     print(
-                        f"{'met' if met else 'MISSED':7} find | wc -l, {word}: {took_s:.1f} s, CPU {busy_s:.1f} "
-                        f"(< {LIMIT_S:g}) for {entries} files, serving process up to {size_mb:.0f} MB "
+                        f"{'met' if met else 'MISSED':7} find | wc -l, {word}: {took_s:.1f} s (< {LIMIT_S:g}) "
+                        f"with {busy_s:.1f} s of CPU for {entries} files, serving process up to {size_mb:.0f} MB "
                         f"(< {LIMIT_MB:g})"
                     )
     raise SystemExit(int(missed))
