@@ -74,10 +74,10 @@ def main() -> None:
                     size_mb = peak_mb(serving)
                     met = took_s < LIMIT_S and size_mb < LIMIT_MB and entries >= asked.images
                     missed = missed or not met
+                    verdict = "met" if met else "MISSED"
                     print(
-                        f"{'met' if met else 'MISSED':7} find | wc -l, {word}: {took_s:.1f} s (< {LIMIT_S:g}) "
-                        f"with {busy_s:.1f} s of CPU for {entries} files, serving process up to {size_mb:.0f} MB "
-                        f"(< {LIMIT_MB:g})"
+                        f"{verdict:7} find | wc -l, {word}: {took_s:.1f} s (< {LIMIT_S:g}), CPU {busy_s:.1f} "
+                        f"s for {entries} files, serving process {size_mb:.0f} MB (< {LIMIT_MB:g})"
                     )
     raise SystemExit(int(missed))
 
