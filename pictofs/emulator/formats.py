@@ -129,7 +129,8 @@ def _coco(dataset: Dataset, samples: list[Sample]) -> Iterator[Member]:
 def _yolo(dataset: Dataset, samples: list[Sample]) -> Iterator[Member]:
     numbers = _class_numbers(dataset, samples)
     names = "".join(f"  {number}: {msgspec.json.encode(name).decode()}\n" for name, number in numbers.items())
-    yield Member("data.yaml", f"path: .\ntrain: images\nval: images\nnames:\n{names}".encode())
+    # Without a path: Ultralytics then starts from the folder of this file.
+    yield Member("data.yaml", f"train: images\nval: images\nnames:\n{names}".encode())
     for (image, labels), stem in _stems(samples):
         lines = []
         for label in labels:

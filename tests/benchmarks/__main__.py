@@ -7,7 +7,7 @@ import sys
 
 NAMES = (
     "driver", "lookups", "million", "killing", "fetch", "epochs", "exports", "catalog_size",
-    "emulator_throughput", "storage_client",
+    "emulator_throughput", "storage_client", "trainers",
 )  # fmt: skip
 
 

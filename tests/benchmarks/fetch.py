@@ -160,9 +160,9 @@ def with_mount(emulator: Running, workload: str, options: dict[str, str], name: 
 
 
 def with_sdk(emulator: Running, workload: str, dataset: str, stored: int) -> Run:
-    from tests.emulator.conftest import _installed
+    from tests.installing import installed
 
-    folder = _installed(SDK)
+    folder = installed("pictograph", SDK)
     with tempfile.TemporaryDirectory(prefix="pictofs-bench-") as target:
         emulator.reset_counters()
         said = reader(

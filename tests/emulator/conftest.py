@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
-import platformdirs
 import pytest
 
 from pictofs.emulator.launch import Running, start
 from pictofs.emulator.service import Switches
 from pictofs.emulator.settings import EmulatorSettings
 from tests.emulator.client import Api
+from tests.installing import installed
 
-_PIP_S = 300
 _TURNS = 40  # datasets of the playground: more than a module has tests
 
 
@@ -76,24 +71,4 @@ def played(_playground: tuple[Running, Iterator[int]]) -> Iterator[Api]:
 @pytest.fixture(scope="session")
 def sdk_folder() -> Callable[[str], Path]:
     """The folder of a release of the SDK, installed once per machine and Python version."""
-    return _installed
-
-
-def _installed(version: str) -> Path:
-    python = f"py{sys.version_info.major}{sys.version_info.minor}"
-    home = Path(platformdirs.user_cache_dir("pictofs")) / "sdk"
-    home.mkdir(parents=True, exist_ok=True)
-    folder = home / f"pictograph-{version}-{python}"
-    with open(home / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs install one after the other
-        if not folder.exists():
-            staging = home / f"{folder.name}.{os.getpid()}"
-            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(staging)]
-            done = subprocess.run(
-                [*pip, f"pictograph=={version}"], capture_output=True, text=True, timeout=_PIP_S, check=False
-            )
-            if done.returncode:
-                said = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-                pytest.skip(f"NOT TESTED against SDK {version}: pip could not install it: {said}")
-            staging.rename(folder)
-    return folder
+    return lambda version: installed("pictograph", version)
