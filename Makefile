@@ -37,4 +37,4 @@ system-demo:
 
 system-test:
 	@.ci/packages fuse libfuse2 unzip zip 7z jar rsync
-	@.ci/packages chromium man mandoc
+	@.ci/packages chromium man mandoc systemd

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
 from pictofs.cli import pieces
 from pictofs.mount import installation
-from pictofs.mount.installation import Outcome
+from pictofs.mount.installation import Outcome, Piece
 
 _ROOT = click.option(
     "--root", type=click.Path(path_type=Path), default=Path("/"), metavar="DIR",
@@ -22,16 +22,16 @@ _ROOT = click.option(
 @click.command()
 @_ROOT
 def install(root: Path) -> int:
-    """Make the system know pictofs: mount(8)'s helper, so that `mount -t pictofs` and /etc/fstab work, manual
-    pages, and what shells complete by.
+    """Make the system know pictofs: mount(8)'s helper, so that `mount -t pictofs` and /etc/fstab work, systemd's
+    units `pictofs@NAME.service`, manual pages, and what shells complete by.
 
     As an ordinary user only what a user may have is installed. A second call changes nothing; a file that is
     not from here is left alone, and that is exit code 1.
     """
-    python = installation.program()
-    installation.check(python)
     machine = _machine(root)
-    code = _say(installation.put(pieces.of(python, os.environ, machine=machine), root))
+    if machine:
+        installation.check(installation.program())
+    code = _say(installation.put(_pieces(root), root))
     if not machine:
         print("pictofs: for `mount -t pictofs`, root must do it too: sudo pictofs install", file=sys.stderr)
     return code
@@ -41,8 +41,11 @@ def install(root: Path) -> int:
 @_ROOT
 def uninstall(root: Path) -> int:
     """Take away what `pictofs install` has written, and nothing else."""
-    all_of_them = pieces.of(installation.program(), os.environ, machine=_machine(root))
-    return _say(installation.take_away(all_of_them, root))
+    return _say(installation.take_away(_pieces(root), root))
+
+
+def _pieces(root: Path) -> Iterator[Piece]:
+    return pieces.of(installation.program(), os.environ, machine=_machine(root))
 
 
 def _machine(root: Path) -> bool:

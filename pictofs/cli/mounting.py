@@ -10,6 +10,7 @@ import click
 from pictofs.cli import completing
 from pictofs.errors import UsageError
 from pictofs.mount import leave, options, plan, start
+from pictofs.mount.mountpoint import absolute, clear_dead
 
 
 def _epilog() -> str:
@@ -61,7 +62,12 @@ def _split(where: tuple[str, ...]) -> tuple[str | None, str]:
 @click.command()
 @click.argument("mountpoint", shell_complete=completing.mountpoints)
 @click.option("-l", "--lazy", is_flag=True, help="Unmount now; readers that are inside may finish.")
-def umount(mountpoint: str, lazy: bool) -> int:
+@click.option("--stale", is_flag=True, help="Only what a mount that was killed has left, if anything.")
+def umount(mountpoint: str, lazy: bool, stale: bool) -> int:
     """Unmount, and return when nothing of the mount is left."""
+    if stale:
+        if clear_dead(absolute(mountpoint)):
+            print(f"pictofs: what a mount that was killed left at {mountpoint} is cleared", file=sys.stderr)
+        return 0
     leave.leave(mountpoint, os.environ, lazy=lazy)
     return 0

@@ -10,6 +10,9 @@ from pictofs.mount import installation, places
 from pictofs.mount.installation import Piece
 
 HELPER = Path("/sbin/mount.pictofs")
+UNIT = "pictofs@.service"
+# Where systemd looks for what is neither of a package nor of the administrator's own hand (systemd.unit(5)).
+_UNITS = Path("/usr/local/lib/systemd")
 _SHARED = Path("/usr/local/share")
 # Where a shell and man look by themselves, below the shared folder; zsh has no such place of one user's.
 _COMPLETIONS = {
@@ -23,7 +26,19 @@ def of(python: str, environ: Mapping[str, str], *, machine: bool) -> Iterator[Pi
     """Every piece, in the order in which it is written."""
     if machine:
         yield Piece(HELPER, installation.helper(python), 0o755)
+    yield from _units(python, environ, machine=machine)
     yield from _reading(_SHARED if machine else places.data_dir(environ), machine=machine)
+
+
+def _units(python: str, environ: Mapping[str, str], *, machine: bool) -> Iterator[Piece]:
+    """systemd's; that of the machine's users is for all of them."""
+    if machine:
+        program = [python, "-I", "-m", "pictofs"]
+        yield Piece(_UNITS / "system" / UNIT, installation.unit(UNIT, program))
+        yield Piece(_UNITS / "user" / UNIT, installation.unit(f"user/{UNIT}", program))
+    else:
+        folder = places.data_dir(environ) / "systemd/user"
+        yield Piece(folder / UNIT, installation.unit(f"user/{UNIT}", [python, "-m", "pictofs"]))
 
 
 def _reading(shared: Path, *, machine: bool) -> Iterator[Piece]:

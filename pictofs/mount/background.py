@@ -1,4 +1,7 @@
-"""Into the background: fork and a session of its own before any thread starts, and word through a pipe.
+"""Into the background: a fork before any thread starts, word through a pipe, and then a session of its own.
+
+Not before the mount answers: while an autofs waits for a mount, only processes of the group that systemd
+mounts in may pass the mountpoint, and all others wait for that very mount.
 
 The child tells exactly one of: ready (with notes for the person), or failed (one line and an exit code). A
 child that ends without a word has failed too.
@@ -49,6 +52,8 @@ class Word:
 
     def ready(self, notes: list[str]) -> None:
         """The mount answers."""
+        if self._descriptor >= 0:
+            stand_apart()
         self._say({"notes": notes})
 
     def failed(self, message: str, exit_code: int) -> None:
@@ -72,7 +77,7 @@ class Word:
 
 
 def start(run: Callable[[Word], int], *, log: str, tied: bool = False) -> Started:
-    """Run `run` in a process of its own session and return when it is ready; Failed when it is not.
+    """Run `run` in a process that gets a session of its own; return when it is ready, Failed when it is not.
 
     Standard input and output of the child are /dev/null and standard error is too: it logs to `log`, which
     the error for a child that dies without a word names. `tied`: the child gets SIGTERM when this process
@@ -108,7 +113,7 @@ def start(run: Callable[[Word], int], *, log: str, tied: bool = False) -> Starte
 def _become(run: Callable[[Word], int], word: Word) -> None:
     code = 1
     try:
-        os.setsid()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's, which is the parent's to act on
         os.chdir("/")
         _shut_inherited(word.descriptor)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent's handler is about the parent's wait
@@ -120,6 +125,14 @@ def _become(run: Callable[[Word], int], word: Word) -> None:
     finally:
         # Not sys.exit: what the parent registered to happen at its exit is the parent's.
         os._exit(code)
+
+
+def stand_apart() -> None:
+    """A session of its own: what the terminal says is meant for others."""
+    try:
+        os.setsid()
+    except PermissionError:
+        pass  # it leads a group already
 
 
 def _shut_inherited(kept: int) -> None:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pictofs
 from pictofs.errors import PictofsError, UsageError
 
 MARK = "Written by `pictofs install`; `pictofs uninstall` removes it."
 _MARKED_LINES = 5
 _PROBE_LIMIT_S = 30.0
 HELPER = "pictofs.mount.helper"
+PACKAGED = "/usr/bin/pictofs"  # as the units of `systemd/` say it, for packages that have it there
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,25 @@ def helper(python: str) -> str:
     """
     quoted = "'" + python.replace("'", "'\\''") + "'"
     return f'#!/bin/sh\n# {MARK}\nexec {quoted} -I -m {HELPER} "$@"\n'
+
+
+def unit(name: str, program: Sequence[str]) -> str:
+    """A unit of `systemd/`, which calls pictofs by the words of `program`; UsageError without that folder."""
+    # In a wheel the folder is within the package, in a clone beside it.
+    package = Path(pictofs.__file__).parent
+    folder = next((path for path in (package / "systemd", package.parent / "systemd") if path.is_dir()), None)
+    if folder is None:
+        raise UsageError(f"{package} has no folder systemd; install pictofs again: pip install -U pictofs")
+    text = (folder / name).read_text(encoding="utf-8")
+    return f"# {MARK}\n{text.replace(PACKAGED, ' '.join(map(_quoted, program)))}"
+
+
+def _quoted(word: str) -> str:
+    """As systemd.syntax(7) has it in a command line."""
+    text = word.replace("%", "%%").replace("$", "$$")
+    if all(character.isalnum() or character in "%$/._+-@" for character in text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def check(python: str) -> None:

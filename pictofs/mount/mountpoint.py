@@ -55,14 +55,10 @@ def check(path: str) -> str:
 
     A dead mount of our own ("Transport endpoint is not connected") is cleared first, and only that.
     """
-    from pictofs.drivers.kernel import mounting  # with all that serves a mount, which `status` has no use for
-
     mountpoint = absolute(path)
-    above = mountinfo.at(mountpoint)
-    if above is not None and above.ours:
-        if not mounting.dead(mountpoint, "" if above.kind == mountinfo.TYPE else _CONTROL):
-            raise MountpointUnusable(f"{path} is mounted by pictofs already; `pictofs umount {path}` first")
-        unmount(mountpoint, lazy=True)
+    clear_dead(mountpoint)
+    if is_ours(mountpoint):
+        raise MountpointUnusable(f"{path} is mounted by pictofs already; `pictofs umount {path}` first")
     try:
         status = os.stat(mountpoint)
     except FileNotFoundError:
@@ -87,6 +83,19 @@ def check(path: str) -> str:
             f"{path} is not yours to mount on (no write permission); name a folder of yours"
         )
     return mountpoint
+
+
+def clear_dead(mountpoint: str) -> bool:
+    """Take away a mount of ours whose processes are gone, and nothing else; whether there was one."""
+    from pictofs.drivers.kernel import mounting  # with all that serves a mount, which `status` has no use for
+
+    above = mountinfo.at(mountpoint)
+    if above is None or not above.ours:
+        return False
+    if not mounting.dead(mountpoint, "" if above.kind == mountinfo.TYPE else _CONTROL):
+        return False
+    unmount(mountpoint, lazy=True)
+    return True
 
 
 def unmount(mountpoint: str, *, lazy: bool = False) -> None:

@@ -20,7 +20,7 @@ from pictofs.catalog import CatalogReader
 from pictofs.errors import PictofsError, Unreachable
 from pictofs.link import Client, LinkLost
 from pictofs.link.messages import Attached
-from pictofs.mount import assembly, logs
+from pictofs.mount import assembly, background, logs
 from pictofs.mount.attaching import ATTACH_MARGIN_S, attach, check_organization, fetching
 from pictofs.mount.channel import Channel
 from pictofs.mount.descriptor import KernelMount
@@ -95,6 +95,7 @@ def run(
         scraping = Scraping(plan)
 
         def ready() -> None:
+            background.stand_apart()  # not before it is mounted, as in `background`
             channel.send("ready", io=facts.io)
             scraping.start()
 

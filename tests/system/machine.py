@@ -50,6 +50,8 @@ def cannot() -> str:
 class Machine:
     """Runs commands in it. `folder` is a folder of both worlds."""
 
+    namespaces: tuple[str, ...] = ("-m",)
+
     def __init__(self, holder: int, folder: Path) -> None:
         self.holder = holder
         self.folder = folder
@@ -58,7 +60,7 @@ class Machine:
         self, *command: str | Path, environ: Mapping[str, str] | None = None, limit_s: float = COMMAND_LIMIT_S
     ) -> subprocess.CompletedProcess[str]:
         """One command to its end; without `environ` with none at all, as at boot."""
-        words = ["/usr/bin/nsenter", "-t", str(self.holder), "-m", *map(str, command)]
+        words = ["/usr/bin/nsenter", "-t", str(self.holder), *self.namespaces, *map(str, command)]
         return subprocess.run(
             words, env=dict(environ or {}), stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=limit_s, check=False, cwd="/",

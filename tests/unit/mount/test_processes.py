@@ -170,9 +170,11 @@ BACKGROUND = """
 import os, sys, time, signal
 from pictofs.mount import background
 def run(word):
-    assert os.getsid(0) == os.getpid() and os.getcwd() == "/"
+    # whoever mounts for an autofs must be of the group that this one was started in
+    assert os.getpgrp() == int(sys.argv[1]) and os.getcwd() == "/"
     {body}
 try:
+    sys.argv[1:] = [str(os.getpgrp())]
     print(background.start(run, log="/the/log"))
 except background.Failed as failed:
     print("failed", failed.exit_code, failed)
@@ -192,6 +194,14 @@ def test_the_background_says_that_it_is_ready() -> None:
     assert in_background("word.ready(['a note']); word.failed('too late', 9); return 0").endswith(
         "notes=['a note'])"
     )
+
+
+def test_once_it_is_ready_the_background_has_a_session_of_its_own(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    tell = f"open({str(told)!r}, 'w').write(str(os.getsid(0) == os.getpid()))"
+    in_background(f"word.ready([]); {tell}; return 0")
+    assert told.read_text() == "True"
 
 
 def test_the_background_says_why_it_is_not() -> None:
