@@ -22,8 +22,8 @@ _ROOT = click.option(
 @click.command()
 @_ROOT
 def install(root: Path) -> int:
-    """Make the system know pictofs: mount(8)'s helper, so that `mount -t pictofs` and /etc/fstab work, systemd's
-    units `pictofs@NAME.service`, manual pages, and what shells complete by.
+    """Make the system know pictofs: mount(8)'s helper, so that `mount -t pictofs` and /etc/fstab work, units
+    `pictofs@NAME.service` for systemd, manual pages, and what shells complete by.
 
     As an ordinary user only what a user may have is installed. A second call changes nothing; a file that is
     not from here is left alone, and that is exit code 1.
