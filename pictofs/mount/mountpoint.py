@@ -56,8 +56,7 @@ def check(path: str) -> str:
     A dead mount of our own ("Transport endpoint is not connected") is cleared first, and only that.
     """
     mountpoint = absolute(path)
-    clear_dead(mountpoint)
-    if is_ours(mountpoint):
+    if not clear_dead(mountpoint) and is_ours(mountpoint):
         raise MountpointUnusable(f"{path} is mounted by pictofs already; `pictofs umount {path}` first")
     try:
         status = os.stat(mountpoint)

@@ -13,6 +13,7 @@ import pytest
 from pictofs.drivers import mountinfo
 from pictofs.emulator.launch import Running
 from pictofs.mount import helper, installation
+from tests.mount.conftest import eventually
 from tests.system.machine import Machine
 
 pytestmark = pytest.mark.mount
@@ -161,7 +162,9 @@ def test_a_dead_mount_of_our_own_is_cleared_and_only_that(administered: Machine,
         for pid in processes:
             os.kill(pid, number)
     assert administered.settled() == []
-    assert "not connected" in administered.run("/usr/bin/ls", mountpoint).stderr
+    eventually(  # what is asked while the last of them closes its descriptors is aborted instead
+        lambda: "not connected" in administered.run("/usr/bin/ls", mountpoint).stderr, 10, "a dead mount"
+    )
     administered.ok(MOUNT, "-t", "pictofs", "lab", mountpoint)
     assert len(administered.mounts()) == 1
     assert len(images(administered, mountpoint)) == 24
