@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from pictofs.cli import completing
+from pictofs.cli import completing, progress
 from pictofs.mount import asked
 
 
@@ -34,9 +34,10 @@ def unpin(paths: tuple[str, ...]) -> int:
 
 def _each(verb: str, paths: tuple[str, ...]) -> int:
     """Ask about every path; 1 when some could not be done, each with its line."""
-    failed = 0
-    for path, error in asked.ask(verb, paths, os.environ):
-        if error is not None:
-            failed = error.exit_code if len(paths) == 1 else 1
-            print(f"pictofs: {path}: {error}", file=sys.stderr)
-    return failed
+    with progress.waiting(f"{verb} of {len(paths)} paths" if len(paths) > 1 else f"{verb} {paths[0]}"):
+        failed = [(path, error) for path, error in asked.ask(verb, paths, os.environ) if error is not None]
+    for path, error in failed:
+        print(f"pictofs: {path}: {error}", file=sys.stderr)
+    if not failed:
+        return 0
+    return failed[0][1].exit_code if len(paths) == 1 else 1

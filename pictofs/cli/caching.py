@@ -81,7 +81,8 @@ def prune(dataset: str | None, as_json: bool, profile: str | None, given: tuple[
     with _work(dataset, profile, given) as work:
         done = work.through("prune", "pruning")
         if dataset is None:
-            done |= work.ask("settle", {})
+            with progress.waiting("tidying up"):
+                done |= work.ask("settle", {})
     if as_json:
         shown.print_json({"dir": work.folder, **done})
         return 0

@@ -46,9 +46,15 @@ def mount(
     planned = plan.prepare(configured, mountpoint, os.environ, foreground=foreground)
     if foreground:
         return start.in_foreground(planned)
-    for note in start.in_background(planned).notes:
+    for note in start.in_background(planned, slow=_say_that_it_takes_time).notes:
         print(f"pictofs: {note}", file=sys.stderr)
     return 0
+
+
+def _say_that_it_takes_time() -> None:
+    # Elsewhere a mount says one line, when it has failed: timeout= bounds the wait.
+    if sys.stderr.isatty():
+        print("pictofs: the service is slow to answer; Ctrl-C ends the wait", file=sys.stderr)
 
 
 def _split(where: tuple[str, ...]) -> tuple[str | None, str]:
@@ -69,5 +75,8 @@ def umount(mountpoint: str, lazy: bool, stale: bool) -> int:
         if clear_dead(absolute(mountpoint)):
             print(f"pictofs: what a mount that was killed left at {mountpoint} is cleared", file=sys.stderr)
         return 0
-    leave.leave(mountpoint, os.environ, lazy=lazy)
+    from pictofs.cli import progress  # rich, which a mount would keep in memory for its life
+
+    with progress.waiting(f"unmounting {mountpoint}", bounded=True):
+        leave.leave(mountpoint, os.environ, lazy=lazy)
     return 0

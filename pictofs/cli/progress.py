@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,6 +57,37 @@ def states(what: str) -> Iterator[Callable[[str], None]]:
         return
     with out.status("") as sign:
         yield lambda state: sign.update(f"{_quiet(what)}: {_quiet(state)}")
+
+
+@contextmanager
+def waiting(what: str, *, bounded: bool = False) -> Iterator[None]:
+    """Something goes on, who knows how long: a sign on a terminal, a line every LINE_S seconds elsewhere.
+
+    `bounded`: a limit of seconds ends it, so that it is silent where no terminal is.
+    """
+    out = console(stderr=True)
+    if out.is_terminal:
+        with out.status(_quiet(what)):
+            yield
+        return
+    if bounded:
+        yield
+        return
+    ended = threading.Event()
+
+    def tell() -> None:
+        waited_s = 0.0
+        while not ended.wait(LINE_S):
+            waited_s += LINE_S
+            print(f"pictofs: {plain(what)}: {waited_s:.0f} s", file=sys.stderr, flush=True)
+
+    telling = threading.Thread(target=tell, name="progress", daemon=True)
+    telling.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        telling.join()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from pictofs.cli import completing
+from pictofs.cli import completing, progress
 from pictofs.mount import upgrade as upgrading
 
 
@@ -17,6 +17,7 @@ def upgrade(mountpoint: str) -> int:
 
     Readers notice a pause. With driver=fusepy the mount is made anew, and files that are open fail.
     """
-    former, present = upgrading.upgrade(mountpoint, os.environ)
+    with progress.waiting(f"upgrade of {mountpoint}", bounded=True):
+        former, present = upgrading.upgrade(mountpoint, os.environ)
     click.echo(f"{mountpoint}: {former} → {present}")
     return 0

@@ -83,7 +83,10 @@ def advise(source: str) -> int:
     it back.
     """
     try:
-        with click.open_file(source, errors="surrogateescape") as lines:
+        with (
+            click.open_file(source, errors="surrogateescape") as lines,
+            progress.waiting("looking up the files"),
+        ):
             announced = pictofs.advise(line.rstrip("\n") for line in lines if line.strip())
     except OSError as error:
         raise UsageError(f"{source} cannot be read: {error.strerror}") from error

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import select
 import signal
 import sys
 import threading
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from pictofs.errors import PictofsError
 
 _PR_SET_PDEATHSIG = 1
+SLOW_S = 2.0  # a mount whose service answers takes half a second
 
 
 class Failed(PictofsError):
@@ -76,12 +78,15 @@ class Word:
             self._descriptor = -1
 
 
-def start(run: Callable[[Word], int], *, log: str, tied: bool = False) -> Started:
+def start(
+    run: Callable[[Word], int], *, log: str, tied: bool = False, slow: Callable[[], None] = lambda: None
+) -> Started:
     """Run `run` in a process that gets a session of its own; return when it is ready, Failed when it is not.
 
     Standard input and output of the child are /dev/null and standard error is too: it logs to `log`, which
     the error for a child that dies without a word names. `tied`: the child gets SIGTERM when this process
-    ends, however it does. KeyboardInterrupt, and whatever else a signal handler raises, ends the child first.
+    ends, however it does. `slow` is called once where no word has come within SLOW_S. KeyboardInterrupt, and
+    whatever else a signal handler raises, ends the child first.
     """
     assert threading.active_count() == 1, "threads start after the fork"
     sys.stdout.flush()
@@ -96,6 +101,8 @@ def start(run: Callable[[Word], int], *, log: str, tied: bool = False) -> Starte
     os.close(send)
     try:
         with os.fdopen(receive, "rb") as words:
+            if not select.select([words], [], [], SLOW_S)[0]:
+                slow()
             text = words.read()
     except BaseException:
         os.kill(pid, signal.SIGTERM)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from pictofs import stacks
 from pictofs.errors import PictofsError
@@ -18,12 +19,14 @@ def in_foreground(plan: Plan) -> int:
     return _supervise(plan, background.Word(-1))
 
 
-def in_background(plan: Plan, *, tied: bool = False) -> background.Started:
+def in_background(
+    plan: Plan, *, tied: bool = False, slow: Callable[[], None] = lambda: None
+) -> background.Started:
     """Mount and return when the mount answers; background.Failed says why it does not.
 
-    `tied`: unmount when this process ends.
+    `tied`: unmount when this process ends. `slow` is called once where it takes longer than usual.
     """
-    return background.start(lambda word: _told(plan, word), log=plan.log, tied=tied)
+    return background.start(lambda word: _told(plan, word), log=plan.log, tied=tied, slow=slow)
 
 
 def _told(plan: Plan, word: background.Word) -> int:

@@ -97,6 +97,20 @@ def test_a_state_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "pictofs: export v1: pending\npictofs: export v1: completed\n"
 
 
+def test_waiting_in_a_pipe_is_a_line_now_and_then_and_nothing_when_it_is_short(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with progress.waiting("refresh of it"):
+        pass
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress, "LINE_S", 0.01)
+    said = ""
+    with progress.waiting("refresh of it"):
+        while not said:
+            said = capsys.readouterr().err
+    assert said.startswith("pictofs: refresh of it: 0 s\n")
+
+
 def test_progress_on_a_terminal_is_a_bar_with_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     terminal = Console(file=out, force_terminal=True, width=120)
@@ -108,11 +122,14 @@ def test_progress_on_a_terminal_is_a_bar_with_the_name(monkeypatch: pytest.Monke
         told(5 << 20, 10 << 20, "")
     with progress.states("v1") as state:
         state("processing")
+    with progress.waiting("upgrade of [b]it"):
+        pass
     text = out.getvalue()
     assert "[b]signs" in text
     assert "[b]last.jpg" in text
     assert "2/2" in text
     assert "10.0 MiB" in text
+    assert "upgrade of [b]it" in text
 
 
 def fields(value: Any) -> set[str]:

@@ -204,6 +204,30 @@ def test_once_it_is_ready_the_background_has_a_session_of_its_own(tmp_path: Path
     assert told.read_text() == "True"
 
 
+SLOW = """
+import os
+from pictofs.mount import background
+background.SLOW_S = 0.01
+receive, send = os.pipe()
+os.set_inheritable(receive, False)
+def run(word):
+    os.read(receive, 1)     # that it was told to be slow
+    word.ready(["in the end"])
+    return 0
+def slow():
+    print("slow", flush=True)
+    os.write(send, b".")
+print(background.start(run, log="/the/log", slow=slow).notes)
+"""
+
+
+def test_a_background_that_takes_long_is_told_to_be_slow_once_and_waited_for() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", SLOW], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert ran.stdout == "slow\n['in the end']\n"
+
+
 def test_the_background_says_why_it_is_not() -> None:
     assert in_background("word.failed('the key was refused', 3); return 3") == "failed 3 the key was refused"
 
