@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import queue
 import socket
 import ssl
 import time
@@ -19,6 +20,7 @@ from pictofs.config import Profile, Settings
 from pictofs.doctor.finding import Finding, bad, good, poor
 from pictofs.errors import KeyRefused, PictofsError, TransferError
 from pictofs.mount import keys
+from pictofs.storage import Get, Got, Transfers
 from pictofs.storage.environment import ca_bundle, proxy_for
 
 LIMIT_S = 10.0           # of each step
@@ -46,6 +48,15 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
+class Storage:
+    """How the host of the signed URLs answered for one byte; "" where nothing could be asked for."""
+
+    host: str = ""
+    error: str = ""
+    took_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What the service says under the key; `error` where it says no."""
 
@@ -55,6 +66,7 @@ class Standing:
     role: str = ""
     dialect: str = ""
     budget: Budget | None = None
+    storage: Storage | None = None
 
 
 def way(profile: Profile, settings: Settings) -> Way:
@@ -82,7 +94,7 @@ def way(profile: Profile, settings: Settings) -> Way:
 
 
 def standing(profile: Profile, settings: Settings, api_key: str) -> Standing:
-    """Asks whose the key is: one request, or two."""
+    """Asks whose the key is, and the storage host for a byte of some image: a handful of requests."""
     try:
         with Client(
             profile.base_url, lambda: api_key, dialect=profile.dialect, timeout_s=LIMIT_S, retries=1,
@@ -91,7 +103,8 @@ def standing(profile: Profile, settings: Settings, api_key: str) -> Standing:
             me = client.organization.me()
             names = (me.name, me.slug, me.id) if me.id or me.slug else ()  # dialect A does not say
             name = me.name if names else ""
-            return Standing(None, name, names, me.role, client.dialect, client.budget)
+            byte = _byte(client, settings)
+            return Standing(None, name, names, me.role, client.dialect, client.budget, byte)
     except PictofsError as error:
         return Standing(error)
 
@@ -190,7 +203,20 @@ def standing_checks(found: Standing, wanted: str | None) -> Iterator[Finding]:
         whose = found.organization or "an organization that the service does not name"
         yield good("role", f"{whose}; the key's role: {found.role or 'the service does not say'}")
     yield good("dialect", found.dialect)
+    if found.storage is not None:
+        yield storage(found.storage)
     yield budget(found.budget)
+
+
+def storage(found: Storage) -> Finding:
+    """The host that the bytes come from, which is another than the API's."""
+    if found.error:
+        where = found.host or "the host of the signed URLs"
+        mend = "let proxy and firewall pass it as well; ca_file and proxy hold for it too"
+        return bad("storage", f"{where}: {found.error}", mend)
+    if not found.host:
+        return good("storage", "not tried: there is no image to ask for")
+    return good("storage", f"{found.host} gives bytes, the first after {found.took_s * 1000:.0f} ms")
 
 
 def budget(found: Budget | None) -> Finding:
@@ -226,6 +252,39 @@ def _asked(profile: Profile, settings: Settings, so_far: Way) -> Way:
         so_far.origin, so_far.proxy, "", so_far.addresses, "", so_far.tls, "", so_far.certificate_ends_s,
         failed, skew_s, took_s,
     )  # fmt: skip
+
+
+def _byte(client: Client, settings: Settings) -> Storage:
+    """One byte of an image of the smallest dataset; dialect A signs a whole dataset at once."""
+    try:
+        datasets = [each for each in client.datasets.list() if each.image_count]
+        if not datasets:
+            return Storage()
+        links = client.datasets.links(min(datasets, key=lambda each: each.image_count), limit=1)
+        url = next((link.url for link in links.items if link.url), "")
+    except PictofsError as error:
+        return Storage(error=f"no URL is to be had: {error}")
+    return _transferred(url, settings) if url else Storage()
+
+
+def _transferred(url: str, settings: Settings) -> Storage:
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    ended: queue.SimpleQueue[Got | PictofsError] = queue.SimpleQueue()
+    transfers = Transfers(
+        connections=1, timeout_s=LIMIT_S, ca_file=settings.ca_file, proxy=settings.proxy
+    )
+    transfers.start()
+    begun_s = time.monotonic()
+    try:
+        transfers.submit(Get(url, 0, 0), ended.put)
+        outcome = ended.get(timeout=3 * LIMIT_S)
+    except queue.Empty:
+        return Storage(host, f"nothing within {3 * LIMIT_S:.0f} s")
+    finally:
+        transfers.stop()
+    if isinstance(outcome, PictofsError):
+        return Storage(host, str(outcome))
+    return Storage(host, "", time.monotonic() - begun_s)
 
 
 def _handshake(host: str, port: int, trusted: str) -> tuple[str, float | None]:

@@ -75,15 +75,17 @@ def helper(pieces: Pieces) -> Finding:
     check = "installed files"
     absent = [path for path, how in pieces.standing.items() if how == "absent"]
     old = [path for path, how in pieces.standing.items() if how == "another version"]
-    if absent and pieces.fstab:
-        what = f"{FSTAB} mounts {', '.join(pieces.fstab)}, and there is no {', '.join(absent)}"
+    without = [path for path in absent if path.endswith("/mount.pictofs")]
+    if without and pieces.fstab:
+        what = f"{FSTAB} mounts {', '.join(pieces.fstab)}, and there is no {without[0]}"
         return bad(check, what, "`pictofs install` as root")
-    if old:
-        return poor(check, f"{', '.join(old)} is of another version", "`pictofs install` writes it anew")
-    if absent:
-        what = f"no {', '.join(absent)}: `mount -t pictofs` and {FSTAB} do not know pictofs"
+    if len(absent) == len(pieces.standing):
+        what = f"none: mount(8), {FSTAB} and systemd do not know pictofs"
         return good(check, f"{what}; `pictofs install` tells them, where you want that")
-    return good(check, ", ".join(pieces.standing) or "none for this user")
+    if absent or old:
+        what = f"of {len(pieces.standing)} files {len(absent)} are missing, {len(old)} of another version"
+        return poor(check, f"{what}: {', '.join([*absent, *old][:3])} …", "`pictofs install` writes them")
+    return good(check, f"all {len(pieces.standing)} are there")
 
 
 def units(found: Iterable[Unit] | None) -> Finding:

@@ -19,7 +19,7 @@ from pictofs.emulator.settings import EmulatorSettings
 from tests.mount.conftest import Make, Mount, pictofs
 
 pytestmark = pytest.mark.mount
-SERVICE_CHECKS = {"proxy", "DNS", "service", "clock", "key", "role", "dialect", "budget"}
+SERVICE_CHECKS = {"proxy", "DNS", "service", "clock", "key", "role", "dialect", "storage", "budget"}
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,7 @@ def test_where_all_is_well_nothing_fails_and_every_part_was_looked_at(mount: Mou
         "indexers", "installed files", "units", "versions",
     }  # fmt: skip
     assert "the key's role: " in found["role"]["what"]
+    assert "gives bytes" in found["storage"]["what"]
     assert str(mount.mountpoint) in found["mount"]["what"]
     assert not any("pictofs-doctor" in line for line in Path("/proc/self/mountinfo").read_text().splitlines())
 

@@ -16,7 +16,7 @@ from pictofs.doctor import Finding, Level, cachedir, kernel, mounts, network, sy
 from pictofs.doctor.cachedir import Folder
 from pictofs.doctor.kernel import Fuse
 from pictofs.doctor.mounts import Live
-from pictofs.doctor.network import Standing, Way
+from pictofs.doctor.network import Standing, Storage, Way
 from pictofs.doctor.system import Pieces, Unit
 from pictofs.drivers.kernel.handshake import Negotiated
 from pictofs.drivers.kernel.wire import Init
@@ -156,6 +156,12 @@ def test_a_refused_key_another_organization_and_a_spent_budget_fail() -> None:
     assert network.budget(Budget(5000, 100, 1.0)).level is Level.WARN
 
 
+def test_a_storage_host_that_is_out_of_reach_fails_although_the_api_answers() -> None:
+    assert network.storage(Storage("s.example", "timed out")).level is Level.FAIL
+    assert network.storage(Storage("s.example", "", 0.03)).what.endswith("after 30 ms")
+    assert network.storage(Storage()).level is Level.PASS
+
+
 def test_a_key_that_is_not_to_be_had_says_what_to_set(tmp_path: Path) -> None:
     open_to_all = tmp_path / "key"
     open_to_all.write_text("pk_live_0123456789")
@@ -193,6 +199,8 @@ def test_fstab_without_its_helper_fails_and_a_machine_without_either_does_not(tm
     assert system.helper(system.standing([piece], fstab)).level is Level.PASS
     ours.write_text(piece.text + "exit 1\n")
     assert system.helper(Pieces({str(ours): "another version"}, ())).level is Level.WARN
+    assert system.helper(Pieces({str(ours): "as written", "/p": "absent"}, ())).level is Level.WARN
+    assert system.helper(Pieces({str(ours): "as written", "/p": "as written"}, ())).level is Level.PASS
     assert system.standing([piece], fstab).standing == {str(ours): "another version"}
 
 
