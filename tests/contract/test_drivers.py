@@ -431,19 +431,27 @@ def test_a_wait_without_progress_ends_in_eio(cars: World, fetching: Fetching, mo
     fetching.let_go()
 
 
-def test_a_reader_with_a_handler_leaves_a_slow_read_within_half_a_second(
-    cars: World, fetching: Fetching, mounting: Mounting
+@pytest.mark.parametrize(
+    ("name", "held", "wait"),
+    [
+        ("top.jpg", "want IMAGE", "os.read(os.open(sys.argv[1], os.O_RDONLY), 10)"),
+        ("", "look IMAGES", "os.listdir(sys.argv[1])"),
+    ],
+    ids=["read", "listing"],
+)
+def test_a_reader_with_a_handler_leaves_a_slow_read_or_listing_within_half_a_second(
+    name: str, held: str, wait: str, cars: World, fetching: Fetching, mounting: Mounting
 ) -> None:
     mount = mounting(timeout_s=30.0)
-    path = mount.root / "Cars" / "images" / "top.jpg"
+    path = mount.root / "Cars" / "images" / name
     os.stat(path)
-    fetching.hold("want IMAGE")
+    fetching.hold(held)
     code = (
         "import os,signal,sys\n"
         "def caught(*_): raise KeyboardInterrupt\n"
         "signal.signal(signal.SIGINT, caught)\n"
         "print('reading', flush=True)\n"
-        "try: os.read(os.open(sys.argv[1], os.O_RDONLY), 10)\n"
+        f"try: {wait}\n"
         "except KeyboardInterrupt: print('left', flush=True)\n"
     )
     reader = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)

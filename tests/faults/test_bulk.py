@@ -97,6 +97,33 @@ def test_images_that_no_signed_url_reaches_come_out_of_an_export_by_range(
         assert "out of export" not in (tmp_path / "single" / "fetch.log").read_text()
 
 
+@pytest.mark.parametrize("bulk", ["auto", "off"])
+def test_a_fill_goes_beyond_the_reach_of_urls_only_where_an_export_has_the_rest(
+    bulk: str, emulator_of: Start, tmp_path: Path
+) -> None:
+    emulator = emulator_of(images=120, image_bytes=10_000, names="plain", batch_cap=CAP, statuses="new:1")
+    exported(emulator, IMAGES, include_images=True)
+    with mounted(tmp_path, emulator, IMAGES, prefetch="all", bulk=bulk) as mount:
+        nodes = [node_id(row.pk, Kind.IMAGE) for row in mount.images(IMAGES)]
+        read = iter(nodes[:20])
+
+        def cached() -> int:
+            return len(mount.reader.held(nodes))
+
+        def step() -> bool:
+            """One more reader, until the order of the dataset is known and the fill begins."""
+            if "fetched ahead" not in (tmp_path / "fetch.log").read_text():
+                mount.want(next(read))
+            return "images were fetched ahead" in (tmp_path / "fetch.log").read_text()
+
+        mount.until(step)
+        if bulk == "auto":
+            mount.until(lambda: cached() == len(nodes))
+            assert emulator.counters()["api"]["requests"] <= 30  # a reader was faster now and then
+        else:
+            assert cached() < len(nodes) / 2
+
+
 def test_what_an_export_will_cost_is_logged_before_it_is_spent(emulator_of: Start, tmp_path: Path) -> None:
     emulator = emulator_of(generate=20)
     exported(emulator, SCENES)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
+import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +73,22 @@ def test_scattered_reads_fetch_the_rest_of_the_dataset_once(mounts: Make, emulat
     assert "is read in scattered order and fetched ahead" in mount.logged()
 
 
+def test_thumbnailers_and_search_tools_set_off_no_fill(
+    mounts: Make, emulators: Emulators, tmp_path: Path
+) -> None:
+    emulator = served(emulators)
+    mount = mounted(mounts, emulator)
+    paths = random.Random(3).sample(images_of(mount), 60)
+    thumbnailer = tmp_path / "tumblerd"      # what a process is called tells what it does
+    shutil.copy(shutil.which("cat") or "/bin/cat", thumbnailer)
+    subprocess.run([thumbnailer, *paths[:30]], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["grep", "-c", "no such text", *paths[30:]], check=False, stdout=subprocess.DEVNULL)
+    assert mount.status()["queue"]["fill"] == 0
+    assert "fetched ahead" not in mount.logged()
+    read(paths)  # what is here already is no first read either
+    assert "fetched ahead" not in mount.logged()
+
+
 def test_a_walk_fetches_a_window_and_not_the_dataset(mounts: Make, emulators: Emulators) -> None:
     emulator = served(emulators)
     mount = mounted(mounts, emulator, "prefetch=sequential")
@@ -122,11 +140,14 @@ def test_warm_fetches_checks_and_lets_go(mounts: Make, emulators: Emulators) -> 
     while folder.name != "images":
         folder = folder.parent
     assert command("warm", "--check", folder).returncode == 1
-    ran = command("warm", "--json", folder)
+    begun = json.loads(command("warm", "--json", "--shard", "1/3", folder).stdout)["fetched"]
+    assert begun == IMAGES // 3
+    ran = command("warm", "--json", folder)  # goes on with what is not here
     assert ran.returncode == 0, ran.stderr
     report = json.loads(ran.stdout)
-    assert (report["files"], report["fetched"], report["failed"]) == (IMAGES, IMAGES, [])
-    assert report["bytes"] > IMAGES * 19_000
+    assert (report["files"], report["here"], report["fetched"]) == (IMAGES, begun, IMAGES - begun)
+    assert report["failed"] == []
+    assert report["bytes"] > (IMAGES - begun) * 19_000
     assert command("warm", "--check", folder).returncode == 0
     assert json.loads(command("warm", "--json", folder).stdout)["here"] == IMAGES
     assert emulator.counters()["storage"]["requests"] == IMAGES
