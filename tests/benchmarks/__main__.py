@@ -6,7 +6,7 @@ import importlib
 import sys
 
 NAMES = (
-    "driver", "lookups", "million", "killing", "fetch", "epochs", "exports", "catalog_size",
+    "driver", "lookups", "million", "killing", "fetch", "epochs", "bulk", "exports", "catalog_size",
     "emulator_throughput", "storage_client", "trainers",
 )  # fmt: skip
 
