@@ -126,26 +126,40 @@ def _coco(dataset: Dataset, samples: list[Sample]) -> Iterator[Member]:
     )
 
 
+def _outline(label: Annotation, sides: tuple[int, int]) -> list[tuple[float, float]]:
+    """Corners of a polygon or a box in shares of the image, and within it: YOLO takes nothing else."""
+    box, rings = _box(label), _rings(label)
+    points: list[tuple[float, float]] = []
+    if rings:
+        points = list(zip(rings[0][::2], rings[0][1::2], strict=True))
+    elif box is not None:
+        x, y, w, h = box
+        points = [(x, y), (x + w, y), (x + w, y + h), (x, y + h)]
+    return [(min(max(x / sides[0], 0), 1), min(max(y / sides[1], 0), 1)) for x, y in points]
+
+
+def _middle(outline: list[tuple[float, float]]) -> list[float]:
+    """Centre and extent of a box given by its corners."""
+    (left, top), (right, bottom) = outline[0], outline[2]
+    return [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
+
+
 def _yolo(dataset: Dataset, samples: list[Sample]) -> Iterator[Member]:
     numbers = _class_numbers(dataset, samples)
     names = "".join(f"  {number}: {msgspec.json.encode(name).decode()}\n" for name, number in numbers.items())
     # Without a path: Ultralytics then starts from the folder of this file.
     yield Member("data.yaml", f"train: images\nval: images\nnames:\n{names}".encode())
     for (image, labels), stem in _stems(samples):
+        sides = (image.width or 1, image.height or 1)
+        shapes = [(label, _outline(label, sides)) for label in labels]
+        # One polygon in a file, and Ultralytics reads all of the file as polygons.
+        polygons = any(_rings(label) for label in labels)
         lines = []
-        for label in labels:
-            box, rings = _box(label), _rings(label)
-            sides = (image.width or 1, image.height or 1)
-            if rings:
-                values = [value / sides[at % 2] for at, value in enumerate(rings[0])]
-            elif box is not None:
-                x, y, w, h = box
-                values = [(x + w / 2) / sides[0], (y + h / 2) / sides[1], w / sides[0], h / sides[1]]
-            else:
-                continue
-            lines.append(
-                f"{numbers[str(label.get('name', ''))]} {' '.join(f'{value:.6f}' for value in values)}\n"
-            )
+        for label, outline in shapes:
+            if outline:
+                values = [value for point in outline for value in point] if polygons else _middle(outline)
+                number = numbers[str(label.get("name", ""))]
+                lines.append(f"{number} {' '.join(f'{value:.6f}' for value in values)}\n")
         yield Member(f"labels/{stem}.txt", "".join(lines).encode())
 
 

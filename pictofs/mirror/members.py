@@ -108,6 +108,8 @@ class Members:
         export = self._reader.export(row.export) if row else None
         if row is None or export is None or export.gone or export.size_bytes is None:
             raise Stale("this version of an export is gone: list them again")
+        if row.header < 0:
+            raise ArchiveError(f"{_called(row, export)} begins before its archive does")
         return row, export
 
     def _data(self, row: MemberRow, export: ExportRow, near: bytes) -> int:

@@ -30,10 +30,12 @@ model = ultralytics.YOLO("yolov8n.yaml")          # weights from nothing: no dow
 result = model.train(data=f"{folder}/data.yaml", epochs=int(epochs), imgsz=320, batch=8, workers=2,
                      device="cpu", project=out, name="run", plots=False, verbose=False, amp=False)
 seen = model.trainer.train_loader.dataset
+loss = model.trainer.tloss
+loss = [float(each) for each in (loss.values() if isinstance(loss, dict) else loss)]
 print(json.dumps({"loader": f"ultralytics {ultralytics.__version__}", "images": len(seen),
                   "boxes": sum(len(label["cls"]) for label in seen.labels),
                   "steps": len(model.trainer.train_loader) * int(epochs),
-                  "loss": [round(float(each), 3) for each in model.trainer.tloss]}))
+                  "loss": [round(each, 3) for each in loss]}))
 """
 
 TORCHVISION = """

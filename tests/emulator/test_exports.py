@@ -194,7 +194,7 @@ def test_every_format_is_a_whole_archive_with_every_box(tmp_path: Any, form: str
                 if name.startswith("labels/")
                 for line in body.splitlines()
             ]
-            assert all(0 <= float(value) <= 1.5 for line in lines for value in line.split()[1:])
+            assert all(0 <= float(value) <= 1 for line in lines for value in line.split()[1:])
             count = len(lines)
         case "pascal_voc":
             count = sum(len(ElementTree.fromstring(body).findall("object")) for body in bodies.values())

@@ -185,6 +185,17 @@ def damaged(archive: Path) -> None:
         infos["nowhere.bin"].header_offset += 3
 
 
+def shifted(archive: Path) -> None:
+    """A directory that says it lies later than it does: so its members begin before the archive."""
+    with zipfile.ZipFile(archive, "w") as made:
+        made.writestr("a.txt", b"a" * 100)
+        made.writestr("b.txt", b"b" * 100, zipfile.ZIP_DEFLATED)
+    whole = bytearray(archive.read_bytes())
+    at = len(whole) - 22 + 16    # in the record at the end, which has no comment
+    struct.pack_into("<L", whole, at, struct.unpack_from("<L", whole, at)[0] + 1000)
+    archive.write_bytes(whole)
+
+
 def many(archive: Path, count: int) -> None:
     """So many members, empty and stored, a thousand a folder; past 65,535 of them in ZIP64."""
     local = struct.pack("<4s5H3L2H", b"PK\3\4", 20, 0, 0, 0, 33, 0, 0, 0, 1, 0) + b"x"

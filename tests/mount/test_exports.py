@@ -44,6 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     archives.hostile(exports / "hostile.zip")
     archives.code_pages(exports / "code pages.zip")
     archives.damaged(exports / "damaged.zip")
+    archives.shifted(exports / "shifted.zip")
     archives.many(exports / "many.zip", MANY)
     shutil.copy(exports / "info-zip-stored.zip", exports / "unread.zip")
     prefixed = (exports / "python.zip").read_bytes()
@@ -168,6 +169,13 @@ def test_a_member_that_is_not_what_the_directory_says_is_eio(exports: Path, name
         (exports / "damaged" / name).read_bytes()
     assert error.value.errno == errno.EIO
     assert (exports / "damaged" / "good.txt").read_bytes() == b"good.txt" * 500
+
+
+@pytest.mark.parametrize("name", ["a.txt", "b.txt"])
+def test_members_that_begin_before_their_archive_are_eio(exports: Path, name: str) -> None:
+    with pytest.raises(OSError) as error:  # noqa: PT011 - its errno is looked at
+        (exports / "shifted" / name).read_bytes()
+    assert error.value.errno == errno.EIO
 
 
 def test_an_archive_behind_other_bytes_is_opened_as_unzip_does(exports: Path, data: Path) -> None:

@@ -112,6 +112,8 @@ def test_a_yolo_export_lies_as_its_trainers_expect_it(dataset: Path, truth: Trut
         beside = str(image).replace("/images/", "/labels/").removesuffix(".jpg")  # as Ultralytics finds it
         lines = Path(f"{beside}.txt").read_text().splitlines()
         assert len(lines) == sum("bounding_box" in label or "polygon" in label for label in labels)
+        counts = {len(line.split()) - 1 for line in lines}
+        assert counts <= {4} or min(counts) > 4, "boxes beside polygons would be read as polygons"
         for line in lines:
             number, *values = line.split()
             assert f"  {number}: " in settings
