@@ -741,6 +741,24 @@ def test_a_want_that_is_cancelled_or_whose_mount_died_is_given_up(
         mount.until(lambda: mount.ask("status")["queue"]["demand"] == 0)
 
 
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [("stall", {"after_bytes": 4000}), ("slow", {"bytes_per_s": 200})],
+    ids=["stall", "slow"],
+)
+def test_a_transfer_that_stalls_or_crawls_is_begun_again_where_it_is_and_not_waited_for(
+    kind: str, given: dict[str, Any], emulator: Running, folder: Path, tmp_path: Path
+) -> None:
+    with served(tmp_path, emulator, timeout_s=4.0) as mount:
+        row = mount.list(DATASET)[0]
+        emulator.fault("storage", kind, "*", count=1, **given)
+        begun_s = time.monotonic()
+        check_images(mount, folder, [row])
+        # two seconds below the floor; ten thousand bytes at this speed, or the end of a stall, take for ever
+        assert time.monotonic() - begun_s < 4.0 + 6.0, "the machine may be slow, and is not that slow"
+        assert emulator.counters()["storage"]["requests"] == 2
+
+
 def test_a_storage_host_that_falls_silent_is_an_errno_within_the_timeout(
     emulator: Running, tmp_path: Path
 ) -> None:
