@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,6 +89,18 @@ class Booted(Machine):
     """Runs commands in it, with systemd's own environment."""
 
     namespaces = ("-m", "-p", "-C", "-u", "-i")
+
+    @contextmanager
+    def spawned(self, *words: str | Path, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+        """A command that goes on, with pipes to it; gone afterwards."""
+        command = ["/usr/bin/nsenter", "-t", str(self.holder), *self.namespaces, *map(str, words)]
+        with subprocess.Popen(
+            command, env=dict(environ), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def systemctl(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
         """One call of it."""

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pictofs.emulator.launch import Running
 from tests.conftest import no_fuse
+from tests.installing import installed
 from tests.mount.conftest import eventually
 from tests.system import booted as boots
 from tests.system.booted import UNITS, Booted
@@ -244,3 +250,64 @@ def test_mount_units_mount_when_somebody_looks(booted: Booted, by: str) -> None:
             booted.run("/usr/bin/rm", "-f", f"{UNITS}/{name}")
         booted.write("/etc/fstab", "")
         booted.ok("/usr/bin/systemctl", "daemon-reload")
+
+
+TORCH = "2.13.0+cpu"  # what PyPI itself has is gigabytes of another kind
+
+
+@pytest.fixture(scope="module")
+def torch_folder() -> Path:
+    """Installed once per machine, in half a minute. Whoever imports it compiles what is imported, once."""
+    return installed("torch", TORCH, "--no-compile")
+
+
+@pytest.mark.timeout(400)  # pip
+def test_a_data_loader_sees_errors_only_while_the_unit_is_restarted(
+    torch_folder: Path, booted: Booted, lab: Path
+) -> None:
+    """Two workers by fork and two by spawn, which read while systemd restarts the daemon."""
+    here = seen(booted, "/")
+    hashes = {
+        f"/{file.relative_to(here)}": hashlib.sha1(file.read_bytes()).hexdigest()
+        for file in images(booted, lab)
+    }
+    environ = {**os.environ, "PYTHONPATH": str(torch_folder), "OMP_NUM_THREADS": "1"}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    with ExitStack() as running:
+        loaders = [
+            running.enter_context(
+                booted.spawned(sys.executable, ROOT / "tests/system/loading.py", method, environ=environ)
+            )
+            for method in ("fork", "spawn")
+        ]
+        for loader in loaders:
+            assert loader.stdin is not None
+            loader.stdin.write(json.dumps(hashes) + "\n")
+            loader.stdin.flush()
+        before = [epoch(loader) for loader in loaders]
+        began = time.time()
+        booted.ok("/usr/bin/systemctl", "restart", LAB)
+        ended = time.time()
+        during = [[epoch(loader)] for loader in loaders]
+        for loader, epochs in zip(loaders, during, strict=True):
+            while epochs[-1]["began"] < ended:
+                epochs.append(epoch(loader))
+        for loader in loaders:
+            assert loader.stdin is not None
+            loader.stdin.close()
+            assert loader.wait(60) == 0
+    for first, epochs in zip(before, during, strict=True):
+        assert (first["read"], first["failed"], len(first["workers"])) == (IMAGES, [], 2)
+        failed = [each for one in epochs for each in one["failed"]]
+        assert all(began <= when <= ended and number != 0 for when, number in failed), (began, ended, failed)
+        assert epochs[-1]["failed"] == []
+        assert epochs[-1]["workers"] == first["workers"], "they are the same processes still"
+
+
+def epoch(loader: subprocess.Popen[str]) -> dict[str, Any]:
+    """The next one that it tells of."""
+    assert loader.stdout is not None
+    line = loader.stdout.readline()
+    assert line, "the loader has ended"
+    found: dict[str, Any] = json.loads(line)
+    return found
