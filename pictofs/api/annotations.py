@@ -34,13 +34,17 @@ class Annotations:
         dataset = self._images.datasets.resolve(dataset_name)
         if isinstance(image, str):
             image = self._images.get(dataset, image, directory_path)
+        return self._service.fetch(self.request(dataset, image), lambda answer: self.document(answer.body))
+
+    def request(self, dataset: Dataset, image: Image) -> Request:
+        """The request for a body, for who sends it another way: `Client.hand_out`."""
         dialect = self._service.dialect
         if dialect.letter == "c" and image.annotation_url:
             path = self._address.endpoint(image.annotation_url)
         else:
             names = {"image": image.id, "image_path": image_path(image.directory_path, image.filename)}
             path = dialect.path("annotations", **path_names(dataset), **names)
-        return self._service.fetch(Request("GET", path), lambda answer: self.document(answer.body))
+        return Request("GET", path)
 
     def list(
         self, dataset_name: Dataset | str, image: Image | str, directory_path: str | None = None

@@ -7,7 +7,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pictofs
 from pictofs.api.address import Address
@@ -20,8 +20,8 @@ from pictofs.api.images import Images
 from pictofs.api.organization import Organizations
 from pictofs.api.projects import Projects
 from pictofs.api.service import Service
-from pictofs.api.transport import RETRIES, Sender, Transport
-from pictofs.api.wire import Wire
+from pictofs.api.transport import RETRIES, Request, Sender, Transport
+from pictofs.api.wire import Call, Wire
 from pictofs.config import DEFAULT_BASE_URL, KeySource
 from pictofs.errors import UsageError
 
@@ -139,6 +139,14 @@ class Client:
             yield
         finally:
             self._class.priority = before
+
+    def hand_out(self, request: Request) -> Call | None:
+        """A request with its key for somebody else to send: `Transport.hand_out`."""
+        return self._transport.hand_out(request)
+
+    def handed_back(self, headers: Mapping[str, str] | None) -> None:
+        """What was handed out has ended: `Transport.handed_back`."""
+        self._transport.handed_back(headers)
 
     def close(self) -> None:
         """End every wait (Unreachable) and close the connections; calls after it raise Unreachable."""

@@ -227,6 +227,25 @@ class Transport:
             self.pause(wait_s)
             attempt += 1
 
+    def hand_out(self, request: Request) -> Call | None:
+        """A background request for somebody else to send, once; `handed_back` must follow.
+
+        None when it has to wait: then ask in the ordinary way. Raises RateLimited for what only the reserve
+        could pay, and Unreachable once closed.
+        """
+        if self._closed.is_set():
+            raise Unreachable("the client was closed")
+        headers = self._headers(request)
+        if self._governor.admit(background=True):
+            return None
+        with self._count_lock:
+            self._requests += 1
+        return Call(request.method, self._address.url(request.path, request.query), headers)
+
+    def handed_back(self, headers: Mapping[str, str] | None) -> None:
+        """What was handed out has ended; `headers` of its answer, by lower-case name, if there was one."""
+        self._governor.done(headers, http_date_s(headers.get("date")) if headers else None)
+
     def _enter(self, patience: Patience) -> None:
         """Wait until the governor lets this request go. Raises RateLimited where that would take too long."""
         background = self._background()

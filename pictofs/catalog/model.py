@@ -12,6 +12,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
+
 
 class Kind(enum.IntEnum):
     """The low eight bits of a node id; values are on users' disks as inode numbers and never change."""
@@ -111,9 +113,8 @@ class DirectoryRow:
     subdirectories: int
 
 
-@dataclass(frozen=True, slots=True)
-class ImageRow:
-    """One version of one image, and the name its annotation has."""
+class ImageRow(msgspec.Struct, frozen=True):
+    """One version of one image, and the name its annotation has. Made by the thousand a second."""
 
     pk: int
     ino: int                  # pk of the first version

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pictofs.catalog.columns import unpack_number
 from pictofs.catalog.connected import Connected
 from pictofs.catalog.model import ImageRow
 from pictofs.catalog.read_images import IMAGE, ImageReads
@@ -11,6 +12,10 @@ from pictofs.catalog.read_images import IMAGE, ImageReads
 _MANY = 64  # values of one IN (…): two lengths of statement, so that both stay prepared
 _MARKS = ",".join("?" * _MANY)
 _IMAGES_MANY = f"{IMAGE} WHERE i.pk IN ({_MARKS})"
+_VERSIONS_MANY = (
+    "SELECT i.pk, ifnull(t.size, i.size), t.generation FROM image i LEFT JOIN truth t ON t.image = i.pk "
+    f"WHERE i.directory IS NOT NULL AND i.pk IN ({_MARKS})"
+)
 _HELD_MANY = f"SELECT DISTINCT node FROM block WHERE node IN ({_MARKS})"
 
 
@@ -52,6 +57,16 @@ class OrderReads(ImageReads, Connected):
         for some in _by_many(pks):
             found.update((row[0], self._image(row)) for row in self._rows(_IMAGES_MANY, some))
         return [found[pk] for pk in pks if pk in found]
+
+    def versions_at(self, pks: Sequence[int]) -> dict[int, tuple[int | None, str]]:
+        """(size, generation) of those of these images that are current, as far as they are known."""
+        found: dict[int, tuple[int | None, str]] = {}
+        for some in _by_many(pks):
+            found.update(
+                (pk, (size_bytes, unpack_number(generation)))
+                for pk, size_bytes, generation in self._rows(_VERSIONS_MANY, some)
+            )
+        return found
 
     def held(self, nodes: Sequence[int]) -> set[int]:
         """Those of these nodes of which some block is in the store."""

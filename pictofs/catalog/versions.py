@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pictofs.catalog.blocks import BlockWrites
 from pictofs.catalog.columns import pack_digest, pack_number
 from pictofs.catalog.model import AnnotationRow, Change, ImageRow, Kind, node_id
 from pictofs.catalog.placing import Placing
-from pictofs.catalog.writing import image_entries
+from pictofs.catalog.writing import image_entries, paged
 
 _SUPERSEDE = (
     "INSERT INTO image (pk, ino, dataset, directory, file_name, annotation_name, identity, plain, size, "
@@ -61,6 +63,20 @@ class VersionWrites(Placing, BlockWrites):
             row = self.image(pk)
             assert row is not None
         return row, change
+
+    def put_annotations(
+        self, bodies: Sequence[tuple[int, str, int, int]]
+    ) -> list[tuple[AnnotationRow, Change] | LookupError]:
+        """Several at once, as `put_annotation` takes them; for each what that answers or raises."""
+        found: list[tuple[AnnotationRow, Change] | LookupError] = []
+        for page in paged(bodies):
+            with self._transaction():
+                for image, version, size_bytes, now_ns in page:
+                    try:
+                        found.append(self.put_annotation(image, version, size_bytes, now_ns))
+                    except LookupError as error:
+                        found.append(error)
+        return found
 
     def put_annotation(
         self, image: int, version: str, size_bytes: int, now_ns: int

@@ -11,6 +11,7 @@ decides is pure and stands apart from what acts:
               lookahead     which files will be wanted next, by what readers were seen to do
               advice        the same by an order that somebody announced
               pace          how many transfers run at once
+              lines         whose turn it is of what is ahead of several readers
               readers       who reads: a job, a search, an indexer
     acts      process       election, signals, the end
               dispatch      one conversation with each mount: requests, waits, pushes
@@ -29,9 +30,11 @@ decides is pure and stands apart from what acts:
               control       status, refresh, pin, advise
     carries   calls         API calls in a few threads, the urgent first
               transfer      storage transfers, as awaitables
+              carriage      storage transfers by the batch, by way of carter (a child); freight: their words
               runs          adjacent blocks of an archive, as one transfer
               convoy        images by the batch, without a task for each
               writer        the one thread that writes catalog and store
 
-Everything that acts runs in one event loop; `calls` and `writer` are the only ways out of its thread.
+Everything that acts runs in one event loop; `calls` and `writer` are the only ways out of its thread,
+`carter` and `central` out of the process.
 """

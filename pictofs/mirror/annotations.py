@@ -2,32 +2,35 @@
 
 The size of an annotation is that of its body, so a look at one fetches it. The body goes into the store
 before its version is known to the catalog's readers' kernel: a size is never told of bytes that are not here.
+Bodies that have come are kept together, by `deposit`.
 """
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 
-import google_crc32c
-
 from pictofs.api import Client, Dataset
-from pictofs.catalog import Catalog, CatalogReader
-from pictofs.catalog.model import AnnotationRow, Change, ImageRow, Kind, block_bytes, node_id, node_pk
+from pictofs.catalog import CatalogReader
+from pictofs.catalog.model import AnnotationRow, Change, ImageRow, node_pk
 from pictofs.errors import NotFound, Stale
 from pictofs.link.messages import Priority
 from pictofs.mirror import facts, revalidate
 from pictofs.mirror.access import Membership
 from pictofs.mirror.bulk import Bulk, Document
+from pictofs.mirror.deposit import Deposit
 from pictofs.mirror.economy import Face
+from pictofs.mirror.errands import Brought, Errands, brought
 from pictofs.mirror.listing import Listings
 from pictofs.mirror.plan import Fetch
 from pictofs.mirror.renamed import ask_by_name
 from pictofs.mirror.singleflight import SingleFlight, unheard
 from pictofs.mirror.transfer import Progress
-from pictofs.mirror.writer import Block, Writer
+from pictofs.mirror.versions import version_of
 
+THREADS_TAKEN = 18  # of those for API calls, by what nobody waits for: demand finds the others
 # What B and C give for an image without annotations, as the mount shows it.
 EMPTY_BODY = b'{\n  "annotations": []\n}\n'
 
@@ -41,19 +44,20 @@ class Annotations:
     def __init__(
         self,
         reader: CatalogReader,
-        catalog: Catalog,
-        writer: Writer,
         flights: SingleFlight,
         listings: Listings,
         bulk: Bulk,
+        errands: Errands,
+        deposit: Deposit,
         push: Callable[[Change], None],
         doubt: Callable[[Membership, int], None],
         *,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._reader = reader
-        self._catalog = catalog
-        self._writer = writer
+        self._errands = errands
+        self._ordinary = asyncio.Semaphore(THREADS_TAKEN)
+        self._deposit = deposit
         self._flights = flights
         self._listings = listings
         self._bulk = bulk
@@ -88,18 +92,16 @@ class Annotations:
         if body and document and known and document.source.offer.created_ns <= known.fetched_ns:
             # The archive is older than what was fetched: good for bytes that were evicted, and no news.
             asked_ns = known.fetched_ns
-            if _version(body) != known.version:
+            if version_of(body) != known.version:
                 body = document = None
-        if body is None:
+        if body is not None:
+            found = brought(body)
+        else:
             asked_ns = self._wall_ns()
-            body = await self._asked(member, row, document, background, priority)
-        version = _version(body)
-        annotation, change = await self._writer.run(
-            lambda: self._catalog.put_annotation(image, version, len(body), asked_ns)
-        )
-        await self._store(node_id(annotation.pk, Kind.ANNOTATION), body)
-        self._push(change)
-        return annotation
+            found = await self._asked(member, row, document, background, priority)
+        kept = await self._deposit.keep(image, found, asked_ns)
+        self._push(kept.change)
+        return kept.annotation
 
     async def bring(
         self, member: Membership, fetch: Fetch, progress: Progress, nearly: Callable[[], None]
@@ -124,7 +126,7 @@ class Annotations:
         document: Document | None,
         background: bool,
         priority: Priority,
-    ) -> bytes:
+    ) -> Brought:
         """The API's body, which teaches how an archive's documents become bodies; a few do for all."""
         if document is None or document.source.shape.broken:
             return await self._body(member, row, background, priority)
@@ -132,16 +134,29 @@ class Annotations:
         async with document.source.lessons:
             body = shape.body(document.content)  # the lessons of those before may have been enough
             if body is None:
-                body = await self._body(member, row, background, priority)
+                body = await self._ordinarily(member, row, background, priority)
                 if not shape.learn(document.content, body):
                     self._bulk.disagreed(document.source)
-        return body
+        return brought(body)
 
     async def _body(
         self, member: Membership, row: ImageRow, background: bool, priority: Priority
-    ) -> bytes:
+    ) -> Brought:
         if revalidate.known_empty(row, member.access.dialect):
-            return EMPTY_BODY
+            return brought(EMPTY_BODY)
+        dataset = self._reader.dataset(row.dataset) if background else None
+        if dataset is not None:
+            member.check()
+            image = facts.to_image(row, self._reader.directory(row.directory))
+            found = await self._errands.body(member, facts.to_dataset(dataset), image)
+            if found is not None:
+                self._bulk.spend(row.dataset, Face.ANNOTATIONS)
+                return found
+        return brought(await self._ordinarily(member, row, background, priority))
+
+    async def _ordinarily(
+        self, member: Membership, row: ImageRow, background: bool, priority: Priority
+    ) -> bytes:
         image = facts.to_image(row, self._reader.directory(row.directory))
 
         def body(client: Client, meant: Dataset) -> bytes:
@@ -149,19 +164,11 @@ class Annotations:
 
         self._bulk.spend(row.dataset, Face.ANNOTATIONS)
         try:
-            return await ask_by_name(
-                self._reader, self._listings.renew, member, row.dataset, body, priority, background=background
-            )
+            async with self._ordinary if background else contextlib.nullcontext():
+                return await ask_by_name(
+                    self._reader, self._listings.renew, member, row.dataset, body, priority,
+                    background=background,
+                )  # fmt: skip
         except NotFound as error:
             self._doubt(member, row.dataset)
             raise Stale(f"the annotation of {row.file_name} is gone: list its directory again") from error
-
-    async def _store(self, node: int, body: bytes) -> None:
-        step = block_bytes(Kind.ANNOTATION)
-        for block, at in enumerate(range(0, len(body), step)):
-            piece = body if len(body) <= step else body[at : at + step]
-            await self._writer.store(Block(node, block, piece, google_crc32c.value(piece)))
-
-
-def _version(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()[:32]

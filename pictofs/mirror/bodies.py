@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 
 from pictofs.catalog import CatalogReader
 from pictofs.catalog.model import ImageRow, Kind, node_id
@@ -19,6 +19,7 @@ from pictofs.mirror.annotations import Annotations
 from pictofs.mirror.bulk import Bulk
 from pictofs.mirror.economy import Face
 from pictofs.mirror.images import Images
+from pictofs.mirror.lines import Lines
 from pictofs.mirror.singleflight import SingleFlight
 from pictofs.mirror.troubles import Troubles
 
@@ -50,7 +51,7 @@ class Bodies:
         self._troubles = troubles
         self._moved = moved
         self._jobs = jobs
-        self._waiting: deque[tuple[Membership, int, bool]] = deque(maxlen=QUEUE)
+        self._waiting: Lines[tuple[Membership, int, bool]] = Lines(QUEUE)
         # What waits for an export that was ordered.
         self._parked: deque[tuple[Membership, int, bool]] = deque(maxlen=QUEUE)
         self._running: set[asyncio.Task[None]] = set()
@@ -63,14 +64,16 @@ class Bodies:
         """Whether more could run than is waiting."""
         return not self._waiting and len(self._running) < self._jobs
 
-    def want(self, member: Membership, image: int, *, size: bool = False) -> None:
-        """The annotation of an image, or its `size`, some time soon."""
-        self._waiting.append((member, image, size))
+    def want(
+        self, member: Membership, images: Sequence[int], line: Hashable, *, size: bool = False
+    ) -> None:
+        """The annotations of images, or their `size`, soon; behind what waits in the same `line`."""
+        self._waiting.add(line, [(member, image, size) for image in images])
         self._start()
 
     def unpark(self) -> None:
         """An order of an export has ended: what waited for it goes on."""
-        self._waiting.extend(self._parked)
+        self._waiting.add(None, self._parked)
         self._parked.clear()
         self._start()
 
@@ -83,7 +86,7 @@ class Bodies:
 
     def _start(self) -> None:
         while self._waiting and len(self._running) < self._jobs:
-            member, pk, size = self._waiting.popleft()
+            _, ((member, pk, size),) = self._waiting.take(1)
             row = self._reader.image(pk)
             if row is None or not row.directory or not self._due(row, size):
                 continue

@@ -1,11 +1,11 @@
 """Images by the batch, for nobody in particular: rows, URLs, transfers and writes without a task for each.
 
 A demanded block has a task, a single flight and an awaiter; a thousand images a second cannot. Here a batch
-of rows is read at once, its transfers are handed over together, what arrives is checked and written by the
-batch in the writer's thread, and the event loop hears once a batch:
+of rows is read at once, its transfers are handed over together to a process of their own (`carriage`), which
+checks what arrives and writes it into files, and those are taken into store and catalog by the batch:
 
-    launch ──▶ Fetcher.carry ──▶ Transfers ──▶ _arrived (transfer thread) ──▶ _write (writer) ──▶ _end (loop)
-                                                  └──▶ _hear (loop): its slot is free for the next
+    launch ──▶ Fetcher.carry ──▶ Freight ──▶ _arrived (loop): their slots are free for the next
+                                                  └──▶ _write (writer) ──▶ _end (loop)
 
 Only the plain case is dealt with: a signed URL from the pool, one block, the version that the listing knows.
 Anything else ends the carrying, and whoever waits for the block by then is served in the ordinary way, with
@@ -15,6 +15,8 @@ its retries. What nobody waits for is left for later.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -25,17 +27,18 @@ from pictofs.catalog.model import BlockRow, Change, ImageRow, Kind, block_bytes,
 from pictofs.errors import Damaged, PictofsError, TransferError, UrlExpired
 from pictofs.link.messages import Priority, Want
 from pictofs.mirror.access import Membership
+from pictofs.mirror.carriage import Freight
 from pictofs.mirror.fetch import Fetcher
 from pictofs.mirror.images import Images, request
 from pictofs.mirror.links import Signed
 from pictofs.mirror.memory import Memory
 from pictofs.mirror.plan import UNKNOWN_BYTES, Fetch, extent, length
-from pictofs.mirror.transfer import Courier
 from pictofs.mirror.versions import Seen, Superseded
 from pictofs.mirror.writer import BATCH_BYTES, Block, Writer
-from pictofs.storage import Got
+from pictofs.storage import Get, Got
+from pictofs.store import Written
 
-WRITTEN_BLOCKS = 24      # in one go: a block that somebody waits for is written in between, some 10 ms later
+WRITTEN_BLOCKS = 64      # in one go: a block that somebody waits for is written in between, some 5 ms later
 
 
 @dataclass(eq=False, slots=True)
@@ -48,6 +51,7 @@ class Item:
     priority: Priority
     signed: Signed
     weight_bytes: int
+    path: str                # the file that its bytes come into
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +69,9 @@ Ended = Callable[[Sequence[Landed]], None]
 class Convoy:
     """What is on its way. Lives in one event loop, where `landed` hears of each batch, and then `moved`.
 
-    `keep` is the room's; `push` tells the mounts of versions that turned out to be others. `memory`
-    bounds what has been asked for and is not yet in the store, and what readers have asked for with it.
+    `keep` is the room's, and `folder` where bytes lie until it has taken them; `push` tells the mounts of
+    versions that turned out to be others. `memory` bounds what has been asked for and is not yet in the
+    store, and what readers have asked for with it.
     """
 
     def __init__(
@@ -74,7 +79,7 @@ class Convoy:
         reader: CatalogReader,
         fetcher: Fetcher,
         images: Images,
-        courier: Callable[[Membership], Courier],
+        freight: Freight,
         writer: Writer,
         keep: Callable[[Sequence[Block]], list[BlockRow | BaseException]],
         push: Callable[[Change], None],
@@ -82,23 +87,25 @@ class Convoy:
         moved: Callable[[], None],
         *,
         memory: Memory,
+        folder: str,
     ) -> None:
         self._reader = reader
         self._fetcher = fetcher
         self._images = images
-        self._courier = courier
+        self._freight = freight
         self._writer = writer
         self._keep = keep
         self._push = push
         self._tell_landed = landed
         self._tell_moved = moved
         self._memory = memory
+        # Of this process alone: a carter that outlives its parent for a moment writes to other names.
+        self._stem = os.path.join(folder, os.urandom(4).hex())
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._lock = threading.Lock()  # guards the next three; a leaf
+        self._underway: dict[int, Item] = {}  # by node
+        self._lock = threading.Lock()  # guards the next two; a leaf
         self._arrivals: deque[tuple[Item, Got | PictofsError]] = deque()
         self._posted = False
-        self._told = False             # so is this
-        self._news: deque[Item] = deque()
         self.items = 0
         self.weight_bytes = 0
 
@@ -106,6 +113,10 @@ class Convoy:
     def full(self) -> bool:
         """Whether as much is on its way as memory has room for."""
         return self._memory.full(Priority.FILL)
+
+    def prepare(self) -> None:
+        """Something will be launched soon."""
+        self._freight.prepare()
 
     def launch(self, member: Membership, pks: Sequence[int], priority: Priority) -> list[int]:
         """Sends for these images, but for those that are here or on their way.
@@ -116,7 +127,7 @@ class Convoy:
             self._loop = asyncio.get_running_loop()
         rows = [row for row in self._reader.images_at(pks) if row.directory and row.size_bytes != 0]
         held = self._reader.held([node_id(row.pk, Kind.IMAGE) for row in rows])
-        courier = self._courier(member)
+        gets: list[tuple[int, Get]] = []
         step = block_bytes(Kind.IMAGE)
         for at, row in enumerate(rows):
             node = node_id(row.pk, Kind.IMAGE)
@@ -127,12 +138,15 @@ class Convoy:
                 continue
             signed = self._images.pooled(member, row)
             if signed is None:
+                self._send(member, gets)
                 return [left.pk for left in rows[at:]]
             if member.partition.pool.due(signed):
                 self._images.renew(member, row.dataset, signed.scope)
             if self._fetcher.carry(member, Fetch(node, 0), priority):
                 weight_bytes = UNKNOWN_BYTES if row.size_bytes is None else row.size_bytes
-                self._send(courier, Item(member, row, node, priority, signed, weight_bytes))
+                item = Item(member, row, node, priority, signed, weight_bytes, f"{self._stem}.{node:x}")
+                gets.append((node, self._enter(item)))
+        self._send(member, gets)
         return []
 
     def _large(self, member: Membership, node: int, size_bytes: int, priority: Priority) -> None:
@@ -140,29 +154,29 @@ class Convoy:
         last = (size_bytes - 1) // block_bytes(Kind.IMAGE)
         self._fetcher.want(member, Want(0, node, 0, last, priority), _unheard, _unmoved)
 
-    def _send(self, courier: Courier, item: Item) -> None:
+    def _enter(self, item: Item) -> Get:
         self.items += 1
         self.weight_bytes += item.weight_bytes
         self._memory.take(item.weight_bytes)
+        self._underway[item.node] = item
         wanted = extent(Kind.IMAGE, item.row.size_bytes, 0)
-        get = request(item.signed.url, wanted, item.row)
-        try:
-            courier.submit(get, lambda outcome: self._arrived(item, outcome))
-        except PictofsError as error:  # the transfers have ended
-            self._end([Landed(item, error, None)])
+        return request(item.signed.url, wanted, item.row, item.path)
 
-    # in the transfer thread
+    def _send(self, member: Membership, gets: Sequence[tuple[int, Get]]) -> None:
+        if gets:
+            self._freight.send(member.policy, gets, self._arrived)
 
-    def _arrived(self, item: Item, outcome: Got | PictofsError) -> None:
+    def _arrived(self, outcomes: Sequence[tuple[int, Got | PictofsError]]) -> None:
+        """These transfers have ended."""
+        arrivals = [(self._underway.pop(node), outcome) for node, outcome in outcomes]
         with self._lock:
-            self._arrivals.append((item, outcome))
-            self._news.append(item)
+            self._arrivals.extend(arrivals)
             posted, self._posted = self._posted, True
-            told, self._told = self._told, True
         if not posted:
             self._writer.post(self._write)
-        if not told:
-            self._call(self._hear)
+        for item, _ in arrivals:
+            self._fetcher.arrived(item.member, Fetch(item.node, 0))
+        self._tell_moved()
 
     # in the writer's thread
 
@@ -186,7 +200,8 @@ class Convoy:
                 continue
             version = outcome.generation or outcome.etag
             seen = Seen(outcome.total_bytes, version, outcome.md5, outcome.crc32c_object)
-            blocks.append(Block(item.node, 0, outcome.body, outcome.crc32c, seen))
+            body = Written(item.path, outcome.body_bytes)
+            blocks.append(Block(item.node, 0, body, outcome.crc32c, seen))
             carried.append((item, outcome))
         try:
             answers = self._keep(blocks) if blocks else []
@@ -194,7 +209,10 @@ class Convoy:
             answers = [error] * len(blocks)
         for (item, got), answer in zip(carried, answers, strict=True):
             ended.append(Landed(item, answer if isinstance(answer, BaseException) else None, got))
-            got.body = b""  # written, or lost: nobody needs it in memory
+        for landed in ended:
+            if landed.error is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(landed.item.path)
         if again:
             self._writer.post(self._write)
         self._call(lambda: self._end(ended))
@@ -207,13 +225,6 @@ class Convoy:
                 pass  # the loop has closed: nobody waits any more
 
     # in the event loop
-
-    def _hear(self) -> None:
-        with self._lock:
-            news, self._news, self._told = self._news, deque(), False
-        for item in news:
-            self._fetcher.arrived(item.member, Fetch(item.node, 0))
-        self._tell_moved()
 
     def _end(self, ended: list[Landed]) -> None:
         for landed in ended:
@@ -237,8 +248,8 @@ class Convoy:
 def _unfit(got: Got) -> PictofsError | None:
     """Why these bytes are not just the block that was asked for."""
     wanted = length(Kind.IMAGE, got.total_bytes, 0)
-    if got.first or len(got.body) != wanted:
-        return Damaged(f"{len(got.body)} bytes came where {wanted} were asked for")
+    if got.first or got.body_bytes != wanted:
+        return Damaged(f"{got.body_bytes} bytes came where {wanted} were asked for")
     return None if wanted else TransferError("the object is empty")
 
 

@@ -6,12 +6,12 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pictofs.api import Client
 from pictofs.catalog import Catalog, CatalogReader
 from pictofs.catalog.connected import MARK
-from pictofs.catalog.model import BlockRow, Change, Kind, block_bytes, node_kind
+from pictofs.catalog.model import SPILL, BlockRow, Change, Kind, block_bytes, node_kind
 from pictofs.errors import PictofsError, TransferError, UrlExpired
 from pictofs.link import Server
 from pictofs.link.messages import Account, Read, Want
@@ -24,9 +24,12 @@ from pictofs.mirror.attach import Register
 from pictofs.mirror.bodies import Bodies
 from pictofs.mirror.bulk import Bulk
 from pictofs.mirror.calls import Calls
+from pictofs.mirror.carriage import Carriage, Freight
 from pictofs.mirror.control import Control
 from pictofs.mirror.convoy import Convoy, Landed
+from pictofs.mirror.deposit import Deposit
 from pictofs.mirror.dispatch import Dispatch
+from pictofs.mirror.errands import Errands
 from pictofs.mirror.explaining import Explaining
 from pictofs.mirror.exports import Exports
 from pictofs.mirror.fetch import Fetcher, Source
@@ -38,7 +41,7 @@ from pictofs.mirror.memory import Memory
 from pictofs.mirror.order import Orders
 from pictofs.mirror.outward import carrier_of, client_of
 from pictofs.mirror.pace import Pace
-from pictofs.mirror.plan import Fetch
+from pictofs.mirror.plan import Fetch, unreserved
 from pictofs.mirror.policy import Limits, Policy
 from pictofs.mirror.prefetch import Prefetch
 from pictofs.mirror.readers import Readers
@@ -64,14 +67,14 @@ DRAIN_S = 20.0         # for what is under way when a newer mount asks us to han
 HOUSEKEEPING_S = 1.0
 TOUCHES = 4096         # blocks seen by readers before they are written down
 MEMORY_BYTES = 256 << 20  # asked for and not yet in the store
-BODIES = 18            # API requests ahead of need at once; demand finds threads beyond them
+BODIES = 48            # API requests ahead of need at once
 
 
 class Engine:
     """Everything of one cache directory, whose lock the caller holds. One event loop.
 
-    `make_client`, `make_carrier` and `wall_ns` (what ages are counted by) are for tests; `ended` is set when
-    the process should end.
+    `make_client`, `make_carrier`, `make_freight` and `wall_ns` (what ages are counted by) are for tests;
+    `ended` is set when the process should end.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Engine:
         idle_s: float = IDLE_S,
         make_client: Callable[[Account, Policy], Client] | None = None,
         make_carrier: Callable[[Limits, Policy], Carrier] | None = None,
+        make_freight: Callable[[Limits], Freight] = Carriage,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._cache_dir = cache_dir
@@ -89,6 +93,7 @@ class Engine:
         self._idle_s = idle_s
         self._make_client = make_client or client_of
         self._make_carrier = make_carrier or carrier_of
+        self._freight = make_freight(limits)
         self._wall_ns = wall_ns
         self._couriers: dict[tuple[str | None, str | None], Courier] = {}
         self._touched: set[Fetch] = set()
@@ -128,6 +133,7 @@ class Engine:
         await self.dispatch.stop()
         await self.ordering.stop()
         await self.prefetch.stop()
+        await self._freight.stop()
         await self.fetcher.stop()
         await self.looks.stop()
         await self.usage.stop()
@@ -198,9 +204,11 @@ class Engine:
             reader, catalog, writer, self.flights, listings, archives.bulk, self._courier, push, doubt,
             troubles, wall_ns=wall_ns,
         )  # fmt: skip
+        errands = Errands(self._freight, os.path.join(self._cache_dir, SPILL))
         annotations = Annotations(
-            reader, catalog, writer, self.flights, listings, archives.bulk, push, doubt, wall_ns=wall_ns
-        )
+            reader, self.flights, listings, archives.bulk, errands, Deposit(catalog, writer, self._keep),
+            push, doubt, wall_ns=wall_ns,
+        )  # fmt: skip
         self.looks = Looks(
             reader, self.flights, listings, images, annotations, exports, archives.openings,
             archives.members, wall_ns=wall_ns,
@@ -258,6 +266,7 @@ class Engine:
             for each in batch:
                 self._transferred(each.got or each.error, saturated)
                 self.prefetch.landed(each)
+            self._share(sum(each.got.body_bytes for each in batch if each.got), self._couriers.values())
 
         self.orders = Orders(
             self._catalog.path, lambda dataset: self.sights.forget(dataset)
@@ -272,8 +281,8 @@ class Engine:
         )  # fmt: skip
         self.sights = Sights(self.reader, self.orders, Readers(), self.prefetch, self._room.spare_bytes)
         self.prefetch.convoy = Convoy(
-            self.reader, self.fetcher, images, self._courier, self.writer, self._keep, push, landed,
-            self.prefetch.pump, memory=self.memory,
+            self.reader, self.fetcher, images, self._freight, self.writer, self._keep, push, landed,
+            self.prefetch.pump, memory=self.memory, folder=os.path.join(self._cache_dir, SPILL),
         )  # fmt: skip
 
     def _transferred(self, outcome: Got | BaseException | None, saturated: bool) -> None:
@@ -288,11 +297,19 @@ class Engine:
         ):
             _log.debug("%d transfers at once from now on", self.pace.jobs)
             self.fetcher.set_jobs(self.pace.jobs)
+            self._freight.set_connections(unreserved(self.pace.jobs))
 
     def _demanded(self, outcome: Got | PictofsError) -> None:
         if isinstance(outcome, Got):
             self.allowance.spend(outcome.body_bytes)
+            self._share(outcome.body_bytes, [self._freight])
         self._transferred(outcome, self.fetcher.saturated or self.prefetch.hungry)
+
+    def _share(self, size_bytes: int, others: Iterable[Courier | Freight]) -> None:
+        """Bytes that came one way count against the bandwidth of the other."""
+        if self._limits.bandwidth_bytes_s and size_bytes:
+            for other in others:
+                other.spend(size_bytes)
 
     def _access(self, account: Account, policy: Policy) -> Access:
         client = self._make_client(account, policy)
@@ -310,8 +327,8 @@ class Engine:
         return courier
 
     def _carried(self) -> tuple[int, int]:
-        couriers = self._couriers.values()
-        return sum(c.requests for c in couriers), sum(c.bytes_received for c in couriers)
+        ways: list[Courier | Freight] = [*self._couriers.values(), self._freight]
+        return sum(way.requests for way in ways), sum(way.bytes_received for way in ways)
 
     def _missed(self, member: Membership, want: Want) -> None:
         self.sights.missed(member, want.node, want.pid)

@@ -139,9 +139,9 @@ class Fetcher:
         claim.missing.clear()
 
     def spare(self, organization: int) -> int:
-        """How many more transfers nobody waits for may start now, for an organization."""
+        """How many more images may be handed to a convoy now, for an organization."""
         queue = self._queue(organization, Lane.STORAGE)
-        return spare(queue.running, queue.jobs) - len(queue.waiting[Priority.DEMAND])
+        return 0 if queue.waiting[Priority.DEMAND] else spare(queue.running, queue.jobs, queue.carried)
 
     def carry(self, member: Membership, fetch: Fetch, priority: Priority) -> bool:
         """Another way brings this block: who wants it meanwhile waits for that. False when it is on its way.
@@ -151,7 +151,7 @@ class Fetcher:
         if fetch in self._flights:
             return False
         self._flights[fetch] = Flight(fetch, False, priority, carried=True)
-        self._queue_of(member, fetch).running[priority] += 1
+        self._queue_of(member, fetch).carried += 1
         return True
 
     def arrived(self, member: Membership, fetch: Fetch) -> None:
@@ -160,7 +160,7 @@ class Fetcher:
         if flight is not None and flight.carried and not flight.arrived:
             flight.arrived = True
             queue = self._queue_of(member, fetch)
-            queue.running[flight.priority] -= 1
+            queue.carried -= 1
             if any(queue.waiting.values()):
                 self._start(queue)
 
@@ -172,7 +172,7 @@ class Fetcher:
         del self._flights[fetch]
         queue = self._queue_of(member, fetch)
         if not flight.arrived:
-            queue.running[flight.priority] -= 1
+            queue.carried -= 1
         queue.moved = True
         for claim in flight.claims:
             if not brought:
@@ -255,10 +255,12 @@ class Fetcher:
             self._queue_of(claim.member, fetch).waiting[claim.priority][fetch] = None
         elif claim.priority < flight.priority:
             queue = self._queue_of(claim.member, fetch)
-            if flight.task is None and not flight.carried:
+            if flight.carried:
+                pass  # it is as good as here
+            elif flight.task is None:
                 queue.waiting[flight.priority].pop(fetch, None)
                 queue.waiting[claim.priority][fetch] = None
-            elif not flight.arrived:
+            else:
                 queue.running[flight.priority] -= 1
                 queue.running[claim.priority] += 1
             flight.priority = claim.priority
@@ -274,7 +276,9 @@ class Fetcher:
         return self._queues[key]
 
     def _start(self, queue: Queue) -> None:
-        for fetch in plan(queue.waiting, queue.running, queue.jobs, self._memory, self._weight):
+        for fetch in plan(
+            queue.waiting, queue.running, queue.jobs, self._memory, self._weight, carried=queue.carried
+        ):
             flight = self._flights[fetch]
             flight.weight_bytes = self._weight(fetch)
             self._memory.take(flight.weight_bytes)

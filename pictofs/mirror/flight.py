@@ -68,6 +68,7 @@ class Queue:
         self.jobs = jobs
         self.waiting: dict[Priority, dict[Fetch, None]] = {priority: {} for priority in Priority}
         self.running: Counter[Priority] = Counter()
+        self.carried = 0    # on their way by convoy
         self.moved = False  # since the last breath
         self.short = False  # of memory: something waits for nothing else
 

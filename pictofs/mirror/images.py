@@ -7,11 +7,12 @@ under that version's node and the reader of the old one gets ESTALE; see `versio
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import msgspec
 
 from pictofs.api import Client, Dataset, Links
 from pictofs.catalog import Catalog, CatalogReader
@@ -138,7 +139,7 @@ class Images:
 
     async def _replaced(self, member: Membership, row: ImageRow) -> None:
         """The stored object is not of this version: one byte of it, held to nothing, tells what it is now."""
-        anything = dataclasses.replace(row, size_bytes=None, generation="")
+        anything = msgspec.structs.replace(row, size_bytes=None, generation="")
         arrived = await self._arrive(member, anything, Extent(0, 0), None)
         await self._settle(row.pk, arrived.seen)
 
@@ -323,14 +324,16 @@ class Images:
         return directory.remote_path if directory else "/"
 
 
-def request(url: str, wanted: Extent, row: ImageRow) -> Get:
+def request(url: str, wanted: Extent, row: ImageRow, sink: str | None = None) -> Get:
     """Held to the size and generation that the version has, where they are known."""
     generation = row.generation if row.generation.isdigit() else None  # else it is an ETag
     expect_bytes = None
     if row.size_bytes is not None:
         last = row.size_bytes - 1 if wanted.last is None else min(wanted.last, row.size_bytes - 1)
         expect_bytes = max(0, last + 1 - (wanted.first or 0))
-    return Get(url, wanted.first, wanted.last, generation=generation, expect_bytes=expect_bytes)
+    return Get(
+        url, wanted.first, wanted.last, generation=generation, expect_bytes=expect_bytes, sink=sink
+    )
 
 
 def as_arrived(got: Got) -> Arrived:

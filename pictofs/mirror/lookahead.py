@@ -18,6 +18,7 @@ bounds what it does with the answer.
 from __future__ import annotations
 
 import enum
+import itertools
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -83,6 +84,7 @@ class Ahead(NamedTuple):
     faces: tuple[Face, ...]
     positions: range
     axis: Axis = Axis.NAMES
+    run: int = 0        # which of the runs it is of
 
 
 class Fill(NamedTuple):
@@ -103,6 +105,7 @@ class _Run:
     seen_s: float
     begun: int          # where it began, and how many files of it were really read
     told: int = 1
+    number: int = field(default_factory=itertools.count(1).__next__)
 
 
 @dataclass(slots=True)
@@ -143,10 +146,13 @@ class LookAhead:
         """The order of a dataset is another: positions mean something else."""
         self._datasets.pop(dataset, None)
 
-    def seen(self, sight: Sight, count: int, mode: str, limit: int = WINDOW_LIMIT) -> list[Ahead | Fill]:
+    def seen(
+        self, sight: Sight, count: int, mode: str, limit: int = WINDOW_LIMIT, first: int = FIRST_WINDOW
+    ) -> list[Ahead | Fill]:
         """What to do about it.
 
-        `count` is how many positions there are, `limit` the largest window, `mode` the option prefetch.
+        `count` is how many positions there are, `first` and `limit` the first window and the largest, `mode`
+        the option prefetch.
         """
         if mode == "off" or not 0 <= sight.position < count:
             return []
@@ -161,7 +167,7 @@ class LookAhead:
         echo = not sight.missing and sight.position in side.missed
         run, axis = None, Axis.NAMES
         if not echo:
-            run, axis = self._find(side, sight, now_s)
+            run, axis = self._find(side, sight, now_s, first)
         if sight.missing:
             side.missed[sight.position] = run is not None
             _bound(side.missed, MISSED)
@@ -169,7 +175,7 @@ class LookAhead:
             positions = _widen(run, count, limit)
             if positions:
                 faces = (sight.face, sight.face.other) if dataset.pairs >= TOGETHER else (sight.face,)
-                found.append(Ahead(sight.dataset, faces, positions, axis))
+                found.append(Ahead(sight.dataset, faces, positions, axis, run.number))
         if mode != "sequential" and sight.fills and self._epoch(side, sight, mode, now_s):
             faces = (Face.IMAGE, Face.ANNOTATION) if dataset.pairs >= TOGETHER else (sight.face,)
             found.append(Fill(sight.dataset, faces))
@@ -185,7 +191,9 @@ class LookAhead:
         dataset.last[sight.reader] = (sight.face, sight.position)
         _bound(dataset.last, READERS)
 
-    def _find(self, side: _Side, sight: Sight, now_s: float) -> tuple[_Run | None, Axis]:
+    def _find(
+        self, side: _Side, sight: Sight, now_s: float, first: int
+    ) -> tuple[_Run | None, Axis]:
         """The run that a read belongs to, begun here if need be; None for a scattered one."""
         places = [(Axis.NAMES, sight.position)]
         if sight.inode >= 0:
@@ -195,7 +203,7 @@ class LookAhead:
             if run is not None:
                 return run, axis
         for axis, at in places:
-            run = self._begin(side.ways[axis], sight.reader, at, now_s)
+            run = self._begin(side.ways[axis], sight.reader, at, now_s, first)
             if run is not None:
                 return run, axis
         return None, Axis.NAMES
@@ -207,8 +215,10 @@ class LookAhead:
                 continue
             asked = (run.ahead - run.at) // run.stride
             # Reads of what is here are told late: who has used up the window is beyond it by then. A miss
-            # behind a run is no business of it, or a run at the end of a dataset would claim all of it.
-            if (0 if sight.missing else -LATE) <= steps <= asked + min(run.window, LATE):
+            # behind a run is no business of it, or a run at the end of a dataset would claim all of it; nor
+            # is what lies before its beginning, where another run may be on its way.
+            late = 0 if sight.missing else min(LATE, (run.at - run.begun) // run.stride + 1)
+            if -late <= steps <= asked + min(run.window, LATE):
                 if steps > 0:
                     run.at = at
                 run.told += 1
@@ -216,7 +226,7 @@ class LookAhead:
                 return run
         return None
 
-    def _begin(self, way: _Way, reader: int, at: int, now_s: float) -> _Run | None:
+    def _begin(self, way: _Way, reader: int, at: int, now_s: float, first: int) -> _Run | None:
         recent = way.recent.get(reader)
         if recent is None:
             recent = way.recent[reader] = deque(maxlen=RECENT)
@@ -229,7 +239,7 @@ class LookAhead:
         if not stride:
             return None
         way.runs = [run for run in way.runs if now_s - run.seen_s < RUN_S][-(RUNS - 1) :]
-        run = _Run(at, stride, FIRST_WINDOW // 2, at + stride, now_s, at)
+        run = _Run(at, stride, first // 2, at + stride, now_s, at)
         way.runs.append(run)
         return run
 

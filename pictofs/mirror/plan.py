@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pictofs.catalog.model import Kind, block_bytes, node_kind
+from pictofs.catalog.model import Kind, block_bytes
 from pictofs.link.messages import Priority
 from pictofs.mirror.memory import Memory
 
@@ -23,6 +23,7 @@ UNKNOWN_BYTES = 1 << 20  # what a block counts for while nobody knows its size
 INFLATE_JOBS = 32  # each waits for blocks of its archive, which take transfers
 # One slot in four is out of bounds for what nobody waits for.
 RESERVED_SHARE = 4
+BACKLOG = 64      # handed to a convoy beyond its transfers: two batches of small images, 50 ms of a fill
 
 
 class Lane(enum.Enum):
@@ -49,7 +50,9 @@ class Extent:
     last: int | None
 
 
-_LANES = {Kind.ANNOTATION: Lane.API, Kind.EXPORT: Lane.ARCHIVE, Kind.MEMBER: Lane.INFLATE}
+_LANES: dict[int, Lane] = {
+    Kind.ANNOTATION: Lane.API, Kind.EXPORT: Lane.ARCHIVE, Kind.MEMBER: Lane.INFLATE
+}
 
 
 def lane(node: int) -> Lane:
@@ -57,7 +60,7 @@ def lane(node: int) -> Lane:
 
     A member takes other fetches: in a lane with those it would wait for its own slot.
     """
-    return _LANES.get(node_kind(node), Lane.STORAGE)
+    return _LANES.get(node & 0xFF, Lane.STORAGE)
 
 
 def blocks(kind: Kind, size_bytes: int | None, first: int, last: int) -> range:
@@ -84,10 +87,20 @@ def length(kind: Kind, size_bytes: int, block: int) -> int:
     return max(0, min(step, size_bytes - block * step))
 
 
-def spare(running: Mapping[Priority, int], jobs: int) -> int:
-    """How many more may start that nobody waits for."""
+def unreserved(jobs: int) -> int:
+    """How many of `jobs` may be taken by what nobody waits for."""
+    return max(1, jobs - max(1, jobs // RESERVED_SHARE))
+
+
+def spare(running: Mapping[Priority, int], jobs: int, carried: int) -> int:
+    """How many more may be handed to a convoy of which `carried` are on their way.
+
+    It may have some more than there are transfers for: they wait where a transfer ends, and the next begins
+    at once. No more of that while demand has taken slots of what is not reserved for it.
+    """
     background = sum(count for priority, count in running.items() if priority is not Priority.DEMAND)
-    return min(jobs - sum(running.values()), max(1, jobs - max(1, jobs // RESERVED_SHARE)) - background)
+    free = min(jobs - sum(running.values()), unreserved(jobs) - background)
+    return min(free, unreserved(jobs)) + BACKLOG - carried if free > 0 else 0
 
 
 def _weightless(fetch: Fetch) -> int:
@@ -113,14 +126,18 @@ def plan(
     jobs: int,
     memory: Memory | None = None,
     weigh: Callable[[Fetch], int] = _weightless,
+    *,
+    carried: int = 0,
 ) -> list[Fetch]:
     """The fetches of one lane to start now, in order; `running` are under way, `jobs` is the bound.
 
     What does not fit into `memory` waits, and with it what is behind it: nothing small overtakes it for ever.
+    `carried` are on their way by convoy, which takes no more slots than are not reserved.
     """
-    background = sum(count for priority, count in running.items() if priority is not Priority.DEMAND)
-    free = jobs - sum(running.values())
-    ceiling = max(1, jobs - max(1, jobs // RESERVED_SHARE))
+    ceiling = unreserved(jobs)
+    taken = min(carried, ceiling)
+    background = taken + sum(count for priority, count in running.items() if priority is not Priority.DEMAND)
+    free = jobs - taken - sum(running.values())
     chosen: list[Fetch] = []
     size_bytes = 0
     for priority in Priority:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Protocol
@@ -34,6 +33,7 @@ from pictofs.mirror.convoy import Convoy, Landed
 from pictofs.mirror.fetch import Fetcher
 from pictofs.mirror.filling import Filling, announcement, mean_bytes, missing_bytes
 from pictofs.mirror.images import Images
+from pictofs.mirror.lines import Lines
 from pictofs.mirror.lookahead import Ahead, Face, Fill
 from pictofs.mirror.order import Order
 from pictofs.mirror.singleflight import unheard
@@ -49,6 +49,7 @@ RELEASED = 16            # files that have been read and go at a time, to make r
 SPILLED_WINDOW = 32      # files of an announced order ahead of the readers when the store has no room
 SMALL_BYTES = 256 << 10  # an image whose size is asked for is fetched whole up to here
 FAILURES = 16            # in a row, and a fill ends
+ADVISED, AGAIN = "advised", "again"  # lines of those, beside the runs'
 
 
 class Rooms(Protocol):
@@ -89,7 +90,7 @@ class Prefetch:
         self._partial = partial  # whether what does not fit is filled as far as it goes
         self._clock = clock
         self.convoy: Convoy | None = None   # set once both are made
-        self._ahead: deque[tuple[Membership, int, Priority]] = deque(maxlen=QUEUE)
+        self._ahead: Lines[tuple[Membership, int]] = Lines(QUEUE)
         self._fillings: dict[int, Filling] = {}
         self._advice: tuple[Membership, Advice] | None = None
         self._advised_bytes = 1  # of a file of it, on average
@@ -100,15 +101,20 @@ class Prefetch:
 
     # what is to be fetched
 
+    def prepare(self) -> None:
+        """Somebody reads what is not here: it may be the beginning of more."""
+        assert self.convoy is not None
+        self.convoy.prepare()
+
     def look_ahead(self, member: Membership, order: Order, ahead: Ahead, *, sizes: bool) -> None:
         """These are likely to be read next; `sizes`: it is their sizes that are asked for."""
         measured = sizes and order.mean_bytes > SMALL_BYTES
-        for pk in order.along(ahead.axis, ahead.positions):
-            for face in ahead.faces:
-                if face is Face.ANNOTATION or measured:
-                    self._bodies.want(member, pk, size=face is Face.IMAGE)
-                else:
-                    self._ahead.append((member, pk, Priority.LOOK_AHEAD))
+        pks = order.along(ahead.axis, ahead.positions)
+        for face in ahead.faces:
+            if face is Face.ANNOTATION or measured:
+                self._bodies.want(member, pks, ahead.run, size=face is Face.IMAGE)
+            else:
+                self._ahead.add(ahead.run, [(member, pk) for pk in pks])
         self.pump()
 
     def fill(self, member: Membership, dataset: DatasetRow, order: Order, fill: Fill) -> None:
@@ -197,25 +203,23 @@ class Prefetch:
         if not standing.online or standing.refused or member.policy.offline == "on":
             return 0
         spare = self._fetcher.spare(member.organization)
-        if spare < BATCH // 4 and self.convoy.items > 2 * BATCH:
-            return 0
-        return min(BATCH, spare)
+        return min(BATCH, spare) if spare >= BATCH or not self.convoy.items else 0
 
     def _launch_ahead(self) -> bool:
         """A batch of what is ahead of readers; False when it is to wait."""
         assert self.convoy is not None
-        member, _, priority = self._ahead[0]
+        head = self._ahead.head
+        assert head is not None
+        member = head[0]
         spare = self._spare(member)
         if spare <= 0:
             if not member.access.standing.online or member.access.standing.refused:
                 self._ahead.clear()
             return False
-        batch: list[int] = []
-        while self._ahead and len(batch) < spare and self._ahead[0][0] is member:
-            batch.append(self._ahead.popleft()[1])
-        left = self.convoy.launch(member, batch, priority)
+        line, batch = self._ahead.take(spare)
+        left = self.convoy.launch(member, [pk for _, pk in batch], Priority.LOOK_AHEAD)
         if left:
-            self._ahead.extendleft((member, pk, priority) for pk in reversed(left))
+            self._ahead.back(line, [(member, pk) for pk in left])
             return self._sign(member, left[0])
         return True
 
@@ -233,14 +237,11 @@ class Prefetch:
         # What finds no room lies in the spill for a moment: no more than readers will soon come to.
         nodes = advice.take(min(spare, fits), len(advice)) if fits else advice.take(spare, SPILLED_WINDOW)
         images = [node_pk(node) for node in nodes if node & 0xFF == Kind.IMAGE]
-        for node in nodes:
-            if node & 0xFF == Kind.ANNOTATION:
-                image = self._reader.image_of_annotation(node_pk(node))
-                if image is not None:
-                    self._bodies.want(member, image.pk)
+        others = [node_pk(node) for node in nodes if node & 0xFF == Kind.ANNOTATION]
+        rows = [self._reader.image_of_annotation(pk) for pk in others]
+        self._bodies.want(member, [row.pk for row in rows if row is not None], ADVISED)
         left = self.convoy.launch(member, images, Priority.LOOK_AHEAD) if images else []
-        if left:
-            self._ahead.extend((member, pk, Priority.LOOK_AHEAD) for pk in left)
+        self._ahead.add(ADVISED, [(member, pk) for pk in left])
         return bool(nodes)
 
     async def _release(self, nodes: list[int]) -> None:
@@ -278,8 +279,7 @@ class Prefetch:
         pks = filling.order.pks[filling.at : filling.at + SCAN].tolist()
         filling.at += SCAN
         if Face.ANNOTATION in filling.faces:
-            for pk in pks:
-                self._bodies.want(filling.member, pk)
+            self._bodies.want(filling.member, pks, ("fill", filling.dataset.pk))
         if Face.IMAGE in filling.faces:
             held = self._reader.held([node_id(pk, Kind.IMAGE) for pk in pks])
             filling.left.extend(pk for pk in pks if node_id(pk, Kind.IMAGE) not in held)
@@ -334,14 +334,15 @@ class Prefetch:
 
     def _waiting_with(self, image: int) -> list[int]:
         """What waits behind an image that is the next of something."""
-        if self._ahead and self._ahead[0][1] == image:
-            return [pk for _, pk, _ in self._ahead]
+        line = [pk for _, pk in self._ahead.next()]
+        if line and line[0] == image:
+            return line
         fillings = self._fillings.values()
         return next((list(each.left) for each in fillings if each.left and each.left[0] == image), [image])
 
     def _pass_over(self, image: int) -> None:
-        if self._ahead and self._ahead[0][1] == image:
-            self._ahead.popleft()
+        if self._ahead.head and self._ahead.head[1] == image:
+            self._ahead.skip()
         for filling in self._fillings.values():
             if filling.left and filling.left[0] == image:
                 filling.left.popleft()
@@ -357,7 +358,7 @@ class Prefetch:
                 filling.failures = 0
             return
         if isinstance(error, UrlExpired):
-            self._ahead.appendleft((item.member, item.row.pk, item.priority))
+            self._ahead.back(AGAIN, [(item.member, item.row.pk)])
         elif filling is not None and item.priority is Priority.FILL:
             filling.failures += 1
             if filling.failures >= FAILURES:

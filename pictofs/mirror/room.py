@@ -28,7 +28,7 @@ from pictofs.errors import CacheFull, CacheUnusable, PictofsError, TransferError
 from pictofs.mirror.plan import Fetch
 from pictofs.mirror.versions import Seen, Superseded, same, settle_image
 from pictofs.mirror.writer import Block
-from pictofs.store import Store, victims
+from pictofs.store import Store, Written, victims
 
 _log = logging.getLogger(__name__)
 SPILL_S = 30.0
@@ -90,6 +90,7 @@ class Room:
         """Stores blocks and enters them in the catalog in one go; for each its row, or why there is none.
 
         Superseded for bytes that turn out to be of another version than their node's: they are not kept.
+        The file of a `Written` one is gone afterwards, unless there is no row.
         """
         plain = self._plain(blocks)
         together = self._put_many(blocks, plain)
@@ -101,7 +102,7 @@ class Room:
                     continue
                 if at not in plain:
                     self._settle(block)
-                answers.append(self._put(block))
+                answers.append(self._put(block.loaded()))
             except PictofsError as error:
                 answers.append(error)
         rows = [
@@ -121,33 +122,38 @@ class Room:
         """Which of these are of the version that their node has now: nothing about it is to be settled."""
         settled = {at for at, block in enumerate(blocks) if block.seen is None}
         images = [node_pk(block.node) for block in blocks if block.seen is not None]
-        if len(images) < 2:
-            return settled
-        rows = {row.pk: row for row in self._catalog.images_at(images)}
+        known = self._catalog.versions_at(images) if images else {}
         return settled | {
             at
             for at, block in enumerate(blocks)
             if block.seen is not None
-            and (row := rows.get(node_pk(block.node))) is not None
-            and row.directory
-            and row.size_bytes is not None
-            and same(row.size_bytes, row.generation, block.seen)
+            and (version := known.get(node_pk(block.node))) is not None
+            and version[0] is not None
+            and same(*version, block.seen)
         }
 
     def _put_many(self, blocks: Sequence[Block], plain: set[int]) -> dict[int, BlockRow]:
-        """The plain ones in one go; none when that cannot be."""
-        chosen = list({(blocks[at].node, blocks[at].block): at for at in plain}.values())
-        if len(chosen) < 2:
-            return {}
-        paths = self._store.put_many(
-            [(blocks[at].node, blocks[at].block, blocks[at].body, blocks[at].crc32c) for at in chosen]
-        )
-        return {} if paths is None else {
-            at: BlockRow(
-                blocks[at].node, blocks[at].block, path, len(blocks[at].body), blocks[at].crc32c, self.boot
+        """The plain ones, in files and in memory each in one go; none when that cannot be."""
+        found: dict[int, BlockRow] = {}
+        chosen = {(blocks[at].node, blocks[at].block): at for at in plain}.values()
+        files = [(at, body) for at in chosen if isinstance(body := blocks[at].body, Written)]
+        bodies = [(at, body) for at in chosen if not isinstance(body := blocks[at].body, Written)]
+        stored: list[tuple[int, str]] = []
+        if files:
+            paths = self._store.adopt_many([
+                (blocks[at].node, blocks[at].block, body.path, len(body), blocks[at].crc32c)
+                for at, body in files
+            ])  # fmt: skip
+            stored += zip((at for at, _ in files), paths or (), strict=paths is not None)
+        if len(bodies) > 1:
+            paths = self._store.put_many(
+                [(blocks[at].node, blocks[at].block, body, blocks[at].crc32c) for at, body in bodies]
             )
-            for at, path in zip(chosen, paths, strict=True)
-        }  # fmt: skip
+            stored += zip((at for at, _ in bodies), paths or (), strict=paths is not None)
+        for at, path in stored:
+            block = blocks[at]
+            found[at] = BlockRow(block.node, block.block, path, len(block.body), block.crc32c, self.boot)
+        return found
 
     def recheck(self, fetch: Fetch) -> bool:
         """A reader lost a block, or it is of an earlier boot: True when it is whole, else it is dropped."""
@@ -222,6 +228,7 @@ class Room:
                 raise Superseded(settled)
 
     def _put(self, block: Block) -> BlockRow:
+        assert not isinstance(block.body, Written)
         path: str | None = None
         for evicted in (False, True):
             try:
@@ -301,7 +308,9 @@ class Room:
 
     def _spill(self, block: Block) -> str:
         """The bytes as a file of their own, for the reader that waits."""
-        size_bytes = len(block.body)
+        body = block.body
+        assert not isinstance(body, Written)
+        size_bytes = len(body)
         spilled_bytes = self.spilled_bytes
         room = min(self._spill_bytes, (self._store.free_bytes() + spilled_bytes) // 2) - size_bytes
         while self._spilled and self.spilled_bytes > max(0, room):
@@ -310,7 +319,7 @@ class Room:
             self._ordinal += 1
             path = os.path.join(SPILL, f"{self._ordinal:x}.{os.urandom(4).hex()}")
             try:
-                self._write(os.path.join(self._cache_dir, path), block.body)
+                self._write(os.path.join(self._cache_dir, path), body)
             except OSError as error:
                 if again or not self._give_way():
                     raise TransferError(

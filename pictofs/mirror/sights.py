@@ -13,13 +13,17 @@ from pictofs.catalog import CatalogReader
 from pictofs.catalog.model import DatasetRow, ImageRow, Kind, node_kind, node_pk
 from pictofs.link.messages import Read
 from pictofs.mirror.access import Membership
-from pictofs.mirror.lookahead import WINDOW_LIMIT, Ahead, Face, LookAhead, Sight
+from pictofs.mirror.lookahead import FIRST_WINDOW, WINDOW_LIMIT, Ahead, Face, LookAhead, Sight
 from pictofs.mirror.order import Order, Orders
 from pictofs.mirror.prefetch import Prefetch
 from pictofs.mirror.readers import Habit, Readers
 
 DATASET_S = 1.0               # how old a dataset's row may be here
 WINDOW_BYTES = 256 << 20
+# The first window of a run: a batch, where that is not much. From four files on it takes ten round trips to
+# get far enough ahead of a reader, and each directory may begin another run.
+FIRST_FILES = 32
+FIRST_BYTES = 2 << 20
 FULL_WINDOW_BYTES = 64 << 20  # ahead of a reader when the store is full: the spill holds it for a moment
 _KINDS = (Kind.IMAGE, Kind.ANNOTATION)
 
@@ -92,6 +96,7 @@ class Sights:
         image, face = self._image(node)
         if image is None:
             return
+        self._prefetch.prepare()
         dataset = self._dataset(image.dataset)
         order = self._orders.order(dataset) if dataset is not None else None
         if dataset is None or order is None:
@@ -108,7 +113,8 @@ class Sights:
     ) -> None:
         window_bytes = FULL_WINDOW_BYTES if self._crowded() else WINDOW_BYTES
         limit = max(4, min(WINDOW_LIMIT, window_bytes // max(1, order.mean_bytes)))
-        for found in self.policy.seen(sight, len(order), member.policy.prefetch, limit):
+        first = max(FIRST_WINDOW, min(FIRST_FILES, FIRST_BYTES // max(1, order.mean_bytes)))
+        for found in self.policy.seen(sight, len(order), member.policy.prefetch, limit, first):
             if isinstance(found, Ahead):
                 self._prefetch.look_ahead(member, order, found, sizes=sizes)
             else:

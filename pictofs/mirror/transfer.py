@@ -43,6 +43,9 @@ class Carrier(Protocol):
     def cancel(self, handle: Any) -> object:
         """Ends one early, without a callback that anybody waits for."""
 
+    def spend(self, size_bytes: int) -> None:
+        """So many bytes came another way, within the same bandwidth."""
+
 
 class Courier:
     """Awaitable transfers over one `Carrier`. Lives in one event loop, where `ended` hears of each."""
@@ -95,9 +98,9 @@ class Courier:
             self._carrier.cancel(handle)
             raise
 
-    def submit(self, get: Get, done: Callable[[Got | PictofsError], None]) -> None:
-        """A transfer without an awaiter; `done` is called in the transfer thread, and `ended` is not."""
-        self._carrier.submit(get, done)
+    def spend(self, size_bytes: int) -> None:
+        """So many bytes came another way, within the same bandwidth."""
+        self._carrier.spend(size_bytes)
 
     def _paced(self, progress: Progress) -> Progress:
         last_s = self._clock()

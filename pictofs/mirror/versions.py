@@ -6,6 +6,7 @@ generation; bytes of another size or generation belong to another version, under
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import google_crc32c
@@ -72,6 +73,11 @@ def settle_image(catalog: Catalog, image: int, seen: Seen) -> Settled:
         return Settled(node, False, change)
     new, change = catalog.supersede_image(image, seen.size_bytes, seen.generation, seen.md5, seen.crc32c)
     return Settled(node_id(new.pk, Kind.IMAGE), True, change)
+
+
+def version_of(body: bytes | memoryview) -> str:
+    """What tells a version of an annotation: the hash of its body."""
+    return hashlib.sha256(body).hexdigest()[:32]
 
 
 def crc32c(body: bytes | memoryview) -> int:

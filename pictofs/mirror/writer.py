@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pictofs.catalog.model import BlockRow
+from pictofs.errors import TransferError
 from pictofs.mirror.versions import Seen
+from pictofs.store import Written
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -29,9 +32,21 @@ class Block:
 
     node: int
     block: int
-    body: bytes | memoryview
+    body: bytes | memoryview | Written
     crc32c: int
     seen: Seen | None = None   # of an image: its version is settled first, in the same job
+
+    def loaded(self) -> Block:
+        """The block with its bytes in memory, their file gone. TransferError when that cannot be read."""
+        if not isinstance(self.body, Written):
+            return self
+        try:
+            with open(self.body.path, "rb") as file:
+                body = file.read()
+            os.unlink(self.body.path)
+        except OSError as error:
+            raise TransferError(f"what arrived cannot be read again: {error.strerror}") from error
+        return replace(self, body=body)
 
 
 Keep = Callable[[Sequence[Block]], list[BlockRow | BaseException]]

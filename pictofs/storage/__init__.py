@@ -1,7 +1,8 @@
 """Signed-URL transfers: many at once, checked, resumed, each ending in one call of `done`.
 
 `Transfers` is the client on libcurl where pycurl is installed, else the one on `requests`; `carrier.Carrier`
-says what both promise. No API key, no cookie and no Authorization header ever goes to a storage host.
+says what both promise. No cookie and no Authorization header ever goes to a storage host, and no API key
+but to the URL that a `Get` with headers of its own names.
 
     transfer, carrier   Get, Got, Transfer: the words; what a client promises
     address, answer     URLs and heads, read; pure

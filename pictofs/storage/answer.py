@@ -6,7 +6,7 @@ import base64
 import calendar
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 _CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)")
@@ -26,8 +26,13 @@ _FIELDS = {
         "location",
         "x-goog-stored-content-encoding",
         "content-encoding",
+        "date",
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-reset",
     )
 }
+_TOLD = frozenset({"date", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"})
 # What a 429 or 503 may ask for at most before we stop believing it.
 RETRY_AFTER_LIMIT_S = 86_400.0
 
@@ -37,7 +42,8 @@ class Answer:
     """Status and the headers that matter; None or empty where the host did not send one.
 
     `first`, `last` and `total` are of Content-Range. `transcoded`: the host unpacked the object on the way
-    (gzip in storage, plain here), so that its hashes are of other bytes than those that come.
+    (gzip in storage, plain here), so that its hashes are of other bytes than those that come. `told`: its
+    date, and what is left of a budget of requests.
     """
 
     status: int
@@ -53,6 +59,7 @@ class Answer:
     retry_after_s: float | None = None
     location: str = ""
     transcoded: bool = False
+    told: dict[str, str] = field(default_factory=dict)
 
 
 def read_head(status: int, headers: Iterable[tuple[str, str]]) -> Answer:
@@ -89,6 +96,8 @@ def read_head(status: int, headers: Iterable[tuple[str, str]]) -> Answer:
             stored = value.lower()
         elif name == "content-encoding":
             encoding = value.lower()
+        elif name in _TOLD:
+            answer.told[name] = value
     answer.transcoded = stored not in ("", "identity") and encoding in ("", "identity")
     return answer
 

@@ -96,6 +96,9 @@ class Carrier(Protocol):
     def set_connections(self, connections: int) -> None:
         """Change how many transfers may run at once; those beyond a lower ceiling end by themselves."""
 
+    def spend(self, size_bytes: int) -> None:
+        """So many bytes came another way, under the same `bandwidth_bytes_s`."""
+
     @property
     def active(self) -> int:
         """Transfers that have a connection now."""

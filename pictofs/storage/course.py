@@ -80,6 +80,11 @@ class Course:
         self._attempt_s = 0.0
 
     @property
+    def _once(self) -> bool:
+        """It holds a key: no second request, and none to where the answer points."""
+        return self._get.headers is not None
+
+    @property
     def received_bytes(self) -> int:
         """Bytes of the body that are held."""
         return self._next - self._start
@@ -244,6 +249,8 @@ class Course:
         if status in REDIRECT:
             self._hops += 1
             try:
+                if self._once:
+                    raise TransferError(f"{what} redirects, where no key may follow")
                 if self._hops > REDIRECTS or not answer.location:
                     raise TransferError(f"{what} redirects in a circle")
                 self._url = redirected(self._url, answer.location)
@@ -265,6 +272,8 @@ class Course:
 
     def _again(self, failure: Failure, answer: Answer | None = None) -> PictofsError | Again:
         wait_s = self._budget.wait_s(failure.cause, self._clock(), answer.retry_after_s if answer else None)
+        if self._once:
+            wait_s = None
         if wait_s is None:
             kind = Damaged if failure.cause is Cause.TRUNCATED else TransferError
             many = self._budget.attempts
@@ -282,7 +291,7 @@ class Course:
         return Again(wait_s, failure.text)
 
     def _damage(self, error: PictofsError) -> PictofsError | Again:
-        if self._damaged:
+        if self._damaged or self._once:
             return self._fail(error)
         self._damaged = self._fresh = True
         self._etag = self._generation = ""
@@ -323,6 +332,7 @@ class Course:
             attempts=self._budget.attempts,
             first_byte_s=first_byte_s,
             elapsed_s=elapsed_s,
+            told=answer.told,
         )
 
     def _fail(self, error: PictofsError) -> PictofsError:

@@ -155,6 +155,11 @@ class Transfers:
         self._connections = max(1, connections)
         self._wake()
 
+    def spend(self, size_bytes: int) -> None:
+        """See Carrier."""
+        if self._bucket is not None:
+            self._bucket.spend(size_bytes)
+
     def _enter(self, transfer: Transfer) -> Transfer:
         with self._lock:
             closed = self._closed

@@ -11,7 +11,7 @@ Options are set when they change: URL and Range are all that most requests set.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pycurl
@@ -74,6 +74,7 @@ class Easy:
         self._counted = 0
         self._span: str | None = None
         self._if_match: str | None = None
+        self._own: Mapping[str, str] | None = None
         self._proxy = ""
         self._fresh = self._streaming = self._share = False
         self._limit = 0
@@ -119,12 +120,15 @@ class Easy:
                 curl.unsetopt(pycurl.RANGE)
             else:
                 curl.setopt(pycurl.RANGE, ask.span)
-        if ask.if_match != self._if_match:
-            if ask.if_match is None:
-                curl.unsetopt(pycurl.HTTPHEADER)  # an empty list would leave the old one in force
-            else:
-                _set(curl, pycurl.HTTPHEADER, [f"If-Match: {ask.if_match}"], "its ETag cannot be sent")
-            self._if_match = ask.if_match
+        if ask.if_match != self._if_match or get.headers != self._own:
+            own = [f"{name}: {value}" for name, value in (get.headers or {}).items()]
+            if ask.if_match is not None:
+                own.append(f"If-Match: {ask.if_match}")
+            curl.unsetopt(pycurl.HTTPHEADER)  # an empty list would leave the old one in force
+            self._if_match = self._own = None
+            if own:
+                _set(curl, pycurl.HTTPHEADER, own, "a header cannot be sent")
+            self._if_match, self._own = ask.if_match, get.headers
         if proxy != self._proxy:
             _set(curl, pycurl.PROXY, proxy, "the proxy's URL cannot be used; correct proxy")
             self._proxy = proxy

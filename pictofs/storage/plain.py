@@ -16,7 +16,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import requests
@@ -173,6 +173,11 @@ class Transfers:
             _interrupt(body)
         return True
 
+    def spend(self, size_bytes: int) -> None:
+        """See Carrier."""
+        if self._bucket is not None:
+            self._bucket.spend(size_bytes)
+
     def set_connections(self, connections: int) -> None:
         """See Carrier."""
         with self._changed:
@@ -283,7 +288,7 @@ class Transfers:
             self.requests += 1
         began_s = self._clock()
         try:
-            response = self._send(ask, proxy, watch.silence_s)
+            response = self._send(ask, proxy, watch.silence_s, transfer.get.headers or {})
         except _WIRE_ERRORS as error:
             broken = failure_of(error, watch)
             if proxy and broken.cause is Cause.CONNECTION:
@@ -300,13 +305,16 @@ class Transfers:
             return None
         return course.end(failure, refusal, waited_s)
 
-    def _send(self, ask: Ask, proxy: str, silence_s: float) -> requests.Response:
+    def _send(
+        self, ask: Ask, proxy: str, silence_s: float, own: Mapping[str, str]
+    ) -> requests.Response:
         assert self._adapter is not None
         headers = {"User-Agent": f"pictofs/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
         if ask.span is not None:
             headers["Range"] = f"bytes={ask.span}"
         if ask.if_match is not None:
             headers["If-Match"] = ask.if_match
+        headers.update(own)
         prepared = requests.Request("GET", ask.url, headers=headers).prepare()
         prepared.url = ask.url  # requests would write it anew, and a signature covers it as it is
         proxies = {"http": proxy, "https": proxy} if proxy else {}

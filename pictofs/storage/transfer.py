@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, TypeAlias
 
@@ -22,6 +23,8 @@ class Get:
     `sink` the body goes there instead and has no bound: a path gets it by rename once it is whole and
     checked (`<path>.part` until then), a file object at its present position. The transfer thread writes
     it, so it must not be slow; a file that cannot seek cannot begin again after a broken connection.
+    With `headers` of its own it is a request that may hold a key: it is made once, to this URL and no other,
+    and whatever is not the whole answer ends it.
     The repr shows host and path only: a signed URL is a secret.
     """
 
@@ -33,6 +36,7 @@ class Get:
     limit_bytes: int = 64 << 20
     generation: str | None = None
     sink: Target | None = None
+    headers: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         if (self.first or 0) < 0 or (self.last is not None and self.last < (self.first or 0)):
@@ -54,7 +58,7 @@ class Got:
     not; `crc32c` is of `body`, computed here. `whole` says that the body is the whole object, and then the
     host's checksum, where sent, was compared. `body` is empty and `body_bytes` says how much came where the
     transfer had a sink. `first_byte_s` is from the (last) request to the first byte of its answer,
-    `elapsed_s` over all `attempts`.
+    `elapsed_s` over all `attempts`. `told` are Date and what the host says of a budget of requests.
     """
 
     body: bytes | memoryview = field(repr=False)
@@ -71,3 +75,4 @@ class Got:
     attempts: int
     first_byte_s: float
     elapsed_s: float
+    told: Mapping[str, str] = field(default_factory=dict)

@@ -27,6 +27,9 @@ class Written:
     path: str
     size_bytes: int
 
+    def __len__(self) -> int:
+        return self.size_bytes
+
 
 def key_of(node: int, block: int) -> str:
     """The entry's key: text, since diskcache pickles a tuple."""
@@ -61,17 +64,24 @@ class BlockDisk(Disk):  # type: ignore[misc]
 
     def filename(self, key: Any = None, value: Any = None) -> tuple[str, str]:
         """(name relative to the store, full path) for a new file of this key."""
-        node, block = parse_key(key)
+        return self._name(*parse_key(key))
+
+    def _name(self, node: int, block: int) -> tuple[str, str]:
         name = f"{node >> 18:x}/{node:x}.{block:x}.{os.urandom(4).hex()}"
         return name, os.path.join(self._directory, name)
+
+    def adopt(self, source: str, node: int, block: int) -> str:
+        """Takes over a whole file by rename; its name relative to the store. OSError: it is where it was."""
+        name, path = self._name(node, block)
+        _move(source, path)
+        return name
 
     def store(self, value: Body | Written, read: bool, key: Any = None) -> tuple[int, int, str, None]:
         """Writes the file; (size, mode, name, None) for the table. An OSError leaves no file."""
         name, path = self.filename(key)
         self.last = name
         if isinstance(value, Written):
-            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-            os.rename(value.path, path)
+            _move(value.path, path)
             return value.size_bytes, MODE_BINARY, name, None
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
@@ -88,6 +98,14 @@ class BlockDisk(Disk):  # type: ignore[misc]
             os.unlink(path)
             raise
         return len(value), MODE_BINARY, name, None
+
+
+def _move(source: str, path: str) -> None:
+    try:
+        os.rename(source, path)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        os.rename(source, path)
 
 
 def _write_all(handle: int, body: Body) -> None:

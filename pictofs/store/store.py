@@ -10,15 +10,18 @@ caller's. What it does not offer (the name of an entry's file, its size) is read
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import diskcache
 import google_crc32c
+from diskcache.core import MODE_BINARY
 
 from pictofs.errors import CacheFull, CacheUnusable
 from pictofs.store.disk import BlockDisk, Body, Written, key_of, parse_key, parse_name
@@ -30,6 +33,11 @@ _TABLE = "cache.db"
 _FAILURES = (OSError, sqlite3.Error, diskcache.Timeout)
 _SWEEP_ROWS = 1000
 _CHUNK_BYTES = 1 << 20
+# As diskcache enters a file, without its five statements for each (0.02 ms of CPU instead of 0.1).
+_ENTER = (
+    "INSERT INTO Cache (key, raw, store_time, access_time, access_count, tag, size, mode, filename) "
+    "VALUES (?, 1, ?, ?, 0, ?, ?, ?, ?)"
+)
 
 
 class Store:
@@ -168,6 +176,40 @@ class Store:
         self._failing = False
         self.bytes += size_bytes - replaced_bytes
         return [f"{FOLDER}/{name}" for name in names]
+
+    def adopt_many(self, blocks: Sequence[tuple[int, int, str, int, int]]) -> list[str] | None:
+        """Takes over the files of (node, block, path, bytes, crc32c) by rename, entered by one statement.
+
+        The paths in order, as of `put_many`. None when there is no room for all of them, one has an entry
+        already, or the disk failed: then the files are where they were.
+        """
+        size_bytes = sum(block[3] for block in blocks)
+        if self.short_bytes(size_bytes) > 0:
+            return None
+        keys = [key_of(node, block) for node, block, *_ in blocks]
+        moved: list[tuple[str, str]] = []
+        try:
+            cache = self._open()
+            now_s = time.time()
+            with cache.transact():
+                marks = ",".join("?" * len(keys))
+                if self._table(f"SELECT 1 FROM Cache WHERE raw = 1 AND key IN ({marks}) LIMIT 1", *keys):
+                    return None
+                rows = []
+                for key, (node, block, path, length, crc32c) in zip(keys, blocks, strict=True):
+                    name = cache.disk.adopt(path, node, block)
+                    moved.append((name, path))
+                    rows.append((key, now_s, now_s, crc32c, length, MODE_BINARY, name))
+                cache._con.executemany(_ENTER, rows)
+        except _FAILURES as error:
+            for name, path in moved:
+                with contextlib.suppress(OSError):
+                    os.replace(os.path.join(self._folder, name), path)
+            self._failed(error)
+            return None
+        self._failing = False
+        self.bytes += size_bytes
+        return [f"{FOLDER}/{name}" for name, _ in moved]
 
     def read(self, node: int, block: int) -> bytes | None:
         """The block's bytes, unchecked; None when it is not here."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from pictofs.catalog.model import (
     AnnotationRow,
     DatasetFacts,
@@ -33,7 +35,7 @@ def image(**given: Any) -> ImageRow:
     row = ImageRow(
         1, 1, 1, 1, "a.jpg", "a.json", "i1", "a.jpg", 100, 0, "new", "", None, None, None, (), "", "", "", 1
     )
-    return replace(row, **given)
+    return msgspec.structs.replace(row, **given)
 
 
 def annotation(**given: Any) -> AnnotationRow:

@@ -104,6 +104,23 @@ def test_nothing_is_asked_for_twice_and_nothing_beyond_the_end() -> None:
     assert sorted(asked) == list(range(2, 300))
 
 
+def test_a_directory_before_one_that_was_read_is_followed_as_well_as_that() -> None:
+    """As `cp -r` takes them: reads that are told late are not credited to the run behind."""
+    reader = Reader()
+    late: list[Sight] = []
+    for position in [*range(840, 960), *range(720, 840), *range(600, 720)]:
+        if (Face.IMAGE, position) not in reader.held:
+            reader.missed.append(position)
+            reader._tell(Sight(1, Face.IMAGE, position, 1, True))
+            reader.held.add((Face.IMAGE, position))
+        late.append(Sight(1, Face.IMAGE, position, 1, False, True))
+        if len(late) == 40:
+            for sight in late:
+                reader._tell(sight)
+            late.clear()
+    assert len(reader.missed) <= 30
+
+
 @pytest.mark.parametrize("stride", [3, 8, -1, -4])
 def test_a_strided_reader_is_followed(stride: int) -> None:
     reader = Reader()

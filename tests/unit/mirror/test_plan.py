@@ -10,6 +10,7 @@ from pictofs.catalog.model import EXPORT_BLOCK_BYTES, MEDIA_BLOCK_BYTES, Kind, n
 from pictofs.link.messages import Priority
 from pictofs.mirror.memory import Memory
 from pictofs.mirror.plan import (
+    BACKLOG,
     UNKNOWN_BYTES,
     Extent,
     Fetch,
@@ -19,6 +20,7 @@ from pictofs.mirror.plan import (
     lane,
     length,
     plan,
+    spare,
     weight,
 )
 
@@ -39,6 +41,20 @@ def test_what_nobody_waits_for_leaves_a_quarter_of_the_slots_to_demand() -> None
     assert len(plan(queue(fill=100), {}, 64)) == 48
     assert len(plan(queue(fill=100, look_ahead=100), {Priority.LOOK_AHEAD: 40}, 64)) == 8
     assert len(plan(queue(demand=100), {Priority.FILL: 48}, 64)) == 16
+
+
+def test_a_convoy_takes_no_slot_of_those_that_are_kept_for_demand() -> None:
+    assert len(plan(queue(demand=100), {}, 64, carried=500)) == 16
+    assert len(plan(queue(fill=100), {}, 64, carried=40)) == 8
+    assert len(plan(queue(fill=100), {}, 64, carried=48)) == 0
+
+
+def test_a_convoy_has_a_backlog_while_demand_leaves_it_slots() -> None:
+    assert spare({}, 64, 0) == 48 + BACKLOG
+    assert spare({}, 64, 48 + BACKLOG) == 0
+    assert spare({Priority.DEMAND: 16}, 64, 60) == 48 + BACKLOG - 60
+    assert spare({Priority.DEMAND: 20}, 64, 60) == 44 + BACKLOG - 60
+    assert spare({Priority.DEMAND: 64}, 64, 0) == 0
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

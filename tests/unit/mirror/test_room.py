@@ -12,12 +12,13 @@ import google_crc32c
 import pytest
 
 from pictofs.catalog import Catalog
-from pictofs.catalog.model import SPILL, BlockRow, Kind, node_id
+from pictofs.catalog.model import SPILL, BlockRow, Kind, node_id, node_pk
 from pictofs.errors import CacheUnusable, TransferError
 from pictofs.mirror.plan import Fetch
 from pictofs.mirror.room import FRESH_S, SPILL_S, Room
+from pictofs.mirror.versions import Seen, Superseded
 from pictofs.mirror.writer import Block
-from pictofs.store import Store
+from pictofs.store import Store, Written
 
 from .rows import dataset_facts, image_facts
 
@@ -100,6 +101,42 @@ def test_a_batch_of_blocks_is_stored_and_known_in_one_go(place: Place) -> None:
     assert [type(answer) for answer in answers] == [BlockRow] * 3
     assert place.kept() == [0, 1, 2]
     assert place.bytes_of(place.nodes[0]) == b"\1" * SIZE
+
+
+def file_of(place: Place, node: int, seen: Seen | None, fill: int = 1) -> Block:
+    """The same bytes as a file that a transfer has left."""
+    path = place.path / SPILL / f"arrived.{node:x}"
+    path.write_bytes(bytes([fill]) * SIZE)
+    return Block(node, 0, Written(str(path), SIZE), google_crc32c.value(bytes([fill]) * SIZE), seen)
+
+
+def test_files_of_the_version_that_is_listed_are_taken_over_and_their_truth_is_entered(place: Place) -> None:
+    room = place.room()
+    batch = [file_of(place, node, Seen(SIZE, str(n + 1))) for n, node in enumerate(place.nodes[:3])]
+    assert [type(answer) for answer in room.keep(batch)] == [BlockRow] * 3
+    assert place.kept() == [0, 1, 2]
+    assert place.bytes_of(place.nodes[2]) == b"\1" * SIZE
+    images = [place.catalog.image(node_pk(node)) for node in place.nodes[:3]]
+    assert [image.generation for image in images if image] == ["1", "2", "3"]
+    assert os.listdir(place.path / SPILL) == []
+
+
+def test_a_file_of_another_version_is_refused_and_the_others_of_its_batch_are_kept(place: Place) -> None:
+    room = place.room()
+    room.keep([file_of(place, place.nodes[0], Seen(SIZE, "1"))])
+    room.forget(place.nodes[0])
+    batch = [file_of(place, place.nodes[0], Seen(SIZE, "2")), file_of(place, place.nodes[1], Seen(SIZE, "1"))]
+    assert [type(answer) for answer in room.keep(batch)] == [Superseded, BlockRow]
+    assert place.bytes_of(place.nodes[1]) == b"\1" * SIZE
+    assert os.listdir(place.path / SPILL) == [f"arrived.{place.nodes[0]:x}"]  # whoever sent for it removes it
+
+
+def test_a_file_without_room_in_the_store_reaches_its_reader_by_the_spill(place: Place) -> None:
+    room = place.room(limit=SIZE)
+    batch = [file_of(place, node, Seen(SIZE, "1")) for node in place.nodes[:2]]
+    assert [type(answer) for answer in room.keep(batch)] == [BlockRow] * 2
+    assert [place.bytes_of(node) for node in place.nodes[:2]] == [b"\1" * SIZE] * 2
+    assert room.spilled_bytes == SIZE
 
 
 def test_under_epoch_what_is_there_stays_and_newcomers_reach_their_readers_by_the_spill(

@@ -6,10 +6,11 @@ The fakes count their calls, fail once when told to, and hold a call until it is
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from pictofs.link.messages import (
     Told,
     Want,
 )
+from pictofs.mirror.carter import write
 from pictofs.mirror.engine import Engine
 from pictofs.mirror.policy import Limits
 from pictofs.storage import Get, Got
@@ -191,6 +193,12 @@ class FakeClient:
         body = self.service.objects[f"http://s/{image.id}"][0]
         return (body if last is None else body[first : last + 1]), len(body)
 
+    def request(self, dataset: Dataset, image: Image) -> None:
+        """Never looked into: `hand_out` hands nothing out."""
+
+    def hand_out(self, request: None) -> None:
+        """Every request is made in the ordinary way."""
+
     def get(self, dataset: Dataset, image: Image) -> bytes:
         self._call("annotation")
         return self.service.annotations[image.id]
@@ -235,6 +243,9 @@ class FakeCarrier:
             threading.Thread(target=finish).start()
         return alive
 
+    def spend(self, size_bytes: int) -> None:
+        pass
+
     def let_go(self) -> None:
         self.holding = False
         held, self._held = self._held, []
@@ -262,6 +273,38 @@ class FakeCarrier:
         crc32c = google_crc32c.value(body)
         told = ("", generation, "", "", crc32c, 0, len(body) == len(whole), len(body), 1, 0.0, 0.0)
         return Got(body, get.first or 0, len(whole), *told)
+
+
+class FakeFreight:
+    """`mirror.carriage.Carriage` without its process: a FakeCarrier that writes the files it is told."""
+
+    requests = bytes_received = 0  # its carrier's are counted already
+
+    def __init__(self, carrier: FakeCarrier) -> None:
+        self._carrier = carrier
+
+    def prepare(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+    def spend(self, size_bytes: int) -> None:
+        pass
+
+    def set_connections(self, connections: int) -> None:
+        pass
+
+    def send(self, policy: Any, gets: Sequence[tuple[int, Get]], arrived: Any) -> None:
+        loop = asyncio.get_running_loop()
+        for number, get in gets:
+            self._carrier.submit(get, functools.partial(self._done, loop, number, get, arrived))
+
+    def _done(self, loop: Any, number: int, get: Get, arrived: Any, outcome: Got | PictofsError) -> None:
+        if isinstance(outcome, Got):
+            write(str(get.sink), outcome.body)
+            outcome.body = b""
+        loop.call_soon_threadsafe(arrived, [(number, outcome)])
 
 
 class FakePeer:
@@ -349,6 +392,7 @@ class World:
             idle_s=1000.0,
             make_client=self._client,
             make_carrier=lambda limits, policy: self.carrier,
+            make_freight=lambda limits: FakeFreight(self.carrier),
             wall_ns=lambda: time.time_ns() + self._ahead_ns,
         )
 

@@ -70,3 +70,48 @@ def test_a_disk_that_fails_in_the_middle_leaves_nothing_of_the_batch(
     assert store.bytes == 6000
     assert store.put_many(batch(16, 272, 528)) is not None
     assert store.bytes == 24_000
+
+
+def written(folder: Path, *nodes: int, size_bytes: int = 6000) -> list[tuple[int, int, str, int, int]]:
+    """Files beside the store, as a transfer leaves them."""
+    found = []
+    for node, block, raw, crc32c in batch(*nodes, size_bytes=size_bytes):
+        path = folder / f"arrived.{node}"
+        path.write_bytes(raw)
+        found.append((node, block, str(path), len(raw), crc32c))
+    return found
+
+
+def test_files_are_taken_over_as_if_they_had_been_stored(store: Store, tmp_path: Path) -> None:
+    paths = store.adopt_many(written(tmp_path, 16, 272, 528))
+    assert paths is not None
+    assert files(tmp_path) == sorted(paths)
+    assert not list(tmp_path.glob("arrived.*"))
+    assert [store.path(node, 0) for node in (16, 272, 528)] == paths
+    assert store.verify(272, 0, google_crc32c.value(body(272)))
+    store.close()
+    again = opened(tmp_path)
+    assert (again.bytes, again.read(528, 0)) == (18_000, body(528))
+    assert again.drop(16, 0) == 6000
+    assert put(again, 16, size_bytes=9000)
+    assert again.bytes == 21_000
+    again.close()
+
+
+def test_files_that_do_not_fit_or_are_here_already_stay_where_they_are(store: Store, tmp_path: Path) -> None:
+    assert store.adopt_many(written(tmp_path, 16, size_bytes=1_200_000)) is None
+    before = put(store, 272)
+    assert store.adopt_many(written(tmp_path, 528, 272)) is None
+    assert sorted(path.name for path in tmp_path.glob("arrived.*")) == [
+        "arrived.16", "arrived.272", "arrived.528"
+    ]  # fmt: skip
+    assert (files(tmp_path), store.bytes) == ([before], 6000)
+
+
+def test_a_file_that_is_missing_leaves_the_others_where_they_are(store: Store, tmp_path: Path) -> None:
+    given = written(tmp_path, 16, 272)
+    Path(given[1][2]).unlink()
+    assert store.adopt_many(given) is None
+    assert (files(tmp_path), store.bytes) == ([], 0)
+    assert Path(given[0][2]).read_bytes() == body(16)
+    assert store.adopt_many(given[:1]) is not None
