@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import replace
 
 import pytest
 
@@ -58,11 +57,11 @@ def test_lengths_that_do_not_agree_are_damage(method: int) -> None:
     whole, (first, second) = archive(method)
     piece = whole[first.header : second.header]
     for row in (
-        replace(first, size_bytes=first.size_bytes - 1),
-        replace(first, size_bytes=first.size_bytes + 1),
-        replace(first, crc32=first.crc32 ^ 1),
-        replace(first, method=zipfile.ZIP_BZIP2),
-        replace(first, encrypted=True),
+        first._replace(size_bytes=first.size_bytes - 1),
+        first._replace(size_bytes=first.size_bytes + 1),
+        first._replace(crc32=first.crc32 ^ 1),
+        first._replace(method=zipfile.ZIP_BZIP2),
+        first._replace(encrypted=True),
     ):
         with pytest.raises(Damaged):
             cut(row, piece)
