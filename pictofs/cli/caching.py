@@ -189,12 +189,12 @@ def _show(found: Info, dataset: str | None) -> None:
         (
             row.organization, row.name or "nothing that is known", row.images, row.cached, row.blocks,
             shown.size(row.bytes), shown.size(row.vanished_bytes) if row.vanished_bytes else "",
-            "gone" if row.gone else "",
+            "yes" if row.gone else "",
         )
         for row in found.datasets
         if dataset in (None, row.name)
     ]  # fmt: skip
     columns = (
-        "organization", "dataset", "#images", "#cached", "#blocks", "#bytes", "#of what is gone", "",
+        "organization", "dataset", "#images", "#cached", "#blocks", "#bytes", "#of what is gone", "gone",
     )  # fmt: skip
     shown.print_table(columns, rows, "no dataset is known")

@@ -43,8 +43,8 @@ def _of_process(found: dict[str, Any]) -> dict[str, Any]:
         "process": f"{found['name']} ({found['pid']}), {found['threads']} threads",
         "time": shares,
         "read": f"{shown.size(found['read']['bytes'])} in {found['seconds']:.1f} s, whatever from",
-        "waits for": [f"{e['path']} ({e['doing']}, {e['seconds']} s)" for e in found["waits_for"]],
-        "has open": [f"{each['path']} at {each['offset']}" for each in found["open"]],
+        "waits for": tuple(f"{e['path']} ({e['doing']}, {e['seconds']} s)" for e in found["waits_for"]),
+        "has open": tuple(f"{each['path']} at {each['offset']}" for each in found["open"]),
     }
     for mount in found["mounts"]:
         facts[mount["mountpoint"]] = (
@@ -71,14 +71,14 @@ def _of_file(found: dict[str, Any]) -> dict[str, Any]:
         "blocks here": f"{of['blocks']} of {of['of_blocks'] or '?'}" if of else "",
         "pinned": "yes" if told.get("pinned") else "",
         "URL": "" if url is None else f"good for {url['seconds']:.0f} s" if url["good"] else "none now",
-        "on its way": [
+        "on its way": tuple(
             f"block {each['block']}: {each['doing']}, {each['priority']}, {each['seconds']} s, "
             f"{each['before']} before it"
-            for each in told.get("flights") or []
-        ],
+            for each in told.get("flights") or ()
+        ),
         "queue": ", ".join(f"{count} {name.replace('_', '-')}" for name, count in queue.items()),
         "budget": f"{budget['remaining']} of {budget['limit']}" if budget.get("limit") else "",
-        "last errors": [each.get("what", "") for each in mount.get("errors") or []],
+        "last errors": tuple(each.get("what", "") for each in mount.get("errors") or ()),
     }
 
 

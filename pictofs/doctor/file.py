@@ -113,7 +113,7 @@ def _of_catalog(reader: CatalogReader, tree: Tree, node: int, rest: tuple[str, .
 
 
 def _of_fetching(where: Place, node: int) -> dict[str, Any]:
-    if node == ROOT_NODE:
+    if node_kind(node) in (Kind.ROOT, Kind.CONTROL):
         return {}
     try:
         return asked.exchange(where.mount, "explain", {"nodes": [node]})

@@ -8,8 +8,9 @@ from typing import Any
 Facts = Mapping[str, Any]
 _FOLDERS = frozenset({
     "root", "organization", "dataset", "images", "annotations", "exports", "splits", "statuses", "view",
-    "view_images", "view_annotations", "export_opened", "member_directory",
+    "view_images", "view_annotations",
 })  # fmt: skip
+_OPENED = frozenset({"export_opened", "member_directory"})
 PAGE_IMAGES = 1000
 SHARE = 0.05  # of a reader's time: less is not worth a word
 
@@ -21,12 +22,16 @@ def of_file(found: Facts) -> str:
         return "the mount does not answer: it hangs or is being replaced, and `pictofs doctor` says more"
     if "error" in told:
         return f"the fetching process says no ({told['error']}): what is here is served, the rest waits"
+    if found["kind"] == "control":
+        return "it is made by pictofs itself at each look and waits for the fetching process' word alone"
+    if found["kind"] in _OPENED:
+        return "its names come from the archive's central directory: the first look waits for a few transfers"
     if found["unknown"]:
         return _unknown(found)
     if found["kind"] in _FOLDERS:
         return _folder(found)
     if found["file"] is None:
-        return "it is made by pictofs itself at each look and waits for nothing"
+        return "it is made of what the service's listing says, and waits for nothing else"
     return _file(found["file"], told, mount)
 
 

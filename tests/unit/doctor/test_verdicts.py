@@ -78,6 +78,11 @@ def test_a_name_or_folder_that_nobody_listed_costs_its_pages() -> None:
     assert "about 3 API requests" in of_file(kind="images", file=None, dataset=never)
     assert "listed 30 s ago" in of_file(kind="images", dataset=DATASET)
     assert "never listed" in of_file(kind="exports", dataset=DATASET)
+    assert "central directory" in of_file(kind="export_opened", dataset=never)
+    assert "at each look" in of_file(kind="control", unknown="status.json", dataset=None, told={})
+    assert "the service's listing" in verdicts.of_file(
+        {"kind": "dataset_json", "unknown": "", "dataset": DATASET, "file": None, "asked": {}, "mount": MOUNT}
+    )
 
 
 def reading(shares: dict[str, float], **given: Any) -> str:
