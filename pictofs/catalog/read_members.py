@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pictofs import names
 from pictofs.catalog.connected import Connected, Row
-from pictofs.catalog.model import MemberRow, OpenedRow
+from pictofs.catalog.model import ListedMember, MemberRow, OpenedRow
 
 _MEMBER = (
     "SELECT pk, export, parent, file_name, plain, method, encrypted, header, packed, size, crc32, data "
     "FROM member"
+)
+
+_LISTED = (
+    "SELECT pk, file_name, method, size FROM member "
+    "WHERE parent = ? AND file_name > ? ORDER BY file_name LIMIT ?"
 )
 
 
@@ -38,6 +43,12 @@ class MemberReads(Connected):
         """At most `limit` of what is in a directory of an archive, behind a name, by file name."""
         sql = f"{_MEMBER} WHERE parent = ? AND file_name > ? ORDER BY file_name LIMIT ?"
         return [_member(row) for row in self._rows(sql, (directory or -export, after_name, limit))]
+
+    def listed_members(
+        self, export: int, directory: int, after_name: str = "", limit: int = 1000
+    ) -> list[ListedMember]:
+        """As `members`, with what a listing takes."""
+        return list(map(ListedMember._make, self._rows(_LISTED, (directory or -export, after_name, limit))))
 
     def members_from(self, pk: int, limit: int) -> list[MemberRow]:
         """At most `limit` members from `pk` on as they lie in their archive; directories come last of all."""

@@ -135,7 +135,7 @@ def entries(archive: zipfile.ZipFile) -> Iterator[Entry]:
 def _name(info: zipfile.ZipInfo) -> str:
     """The name as it is there: UTF-8 where a flag, Info-ZIP's extra field or its bytes say so, else cp437."""
     name = info.orig_filename
-    if info.flag_bits & _UTF8:
+    if info.flag_bits & _UTF8 or (len(info.extra) < 9 and name.isascii()):
         return name
     written = name.encode("cp437")  # as zipfile read it: each byte is a character
     better = _extra_name(info.extra, written) if len(info.extra) >= 9 else None

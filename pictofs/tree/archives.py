@@ -55,10 +55,19 @@ class ArchiveDirectory(Place):
             if last is None:
                 refuse(errno.ESTALE)
             after = last.file_name
+        mtime_ns = export.completed_ns or export.created_ns
+        file, folder = self._ground.attributes.file, self._ground.attributes.directory
         entries = []
-        for row in self._ground.reader.members(export.pk, directory, after, limit):
-            attr = self._attr(export, row)
-            entries.append(DirEntry(row.file_name, attr.node, attr.ino, attr.mode, attr.node, attr))
+        for pk, file_name, method, size_bytes in self._ground.reader.listed_members(
+            export.pk, directory, after, limit
+        ):
+            if method is None:
+                node = node_id(pk, Kind.MEMBER_DIRECTORY)
+                attr = folder(node, mtime_ns, IMMUTABLE_S, None)
+            else:
+                node = node_id(pk, Kind.MEMBER)
+                attr = file(node, node, size_bytes, mtime_ns, IMMUTABLE_S)
+            entries.append(DirEntry(file_name, node, node, attr.mode, node, attr))
         return entries
 
     def xattrs(self, node: int) -> dict[str, str]:

@@ -60,6 +60,10 @@ def test_members_are_found_by_name_by_directory_and_by_pk(world: World) -> None:
     assert node_kind(directory.node) is Kind.MEMBER_DIRECTORY
     assert [one.file_name for one in world.catalog.members(pk, directory.pk)] == ["b.txt", "e"]
     assert [one.file_name for one in world.catalog.members(pk, directory.pk, "b.txt")] == ["e"]
+    assert world.catalog.listed_members(pk, directory.pk) == [
+        (one.pk, one.file_name, one.method, one.size_bytes) for one in world.catalog.members(pk, directory.pk)
+    ]
+    assert [one.file_name for one in world.catalog.listed_members(pk, directory.pk, "b.txt", 1)] == ["e"]
     found = world.catalog.member_named(pk, directory.pk, "b.txt")
     assert found is not None
     assert (found.pk, found.header, found.packed_bytes, found.size_bytes, found.crc32) == (
