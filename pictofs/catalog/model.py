@@ -213,15 +213,6 @@ class MemberRow(NamedTuple):
         return node_id(self.pk, Kind.MEMBER_DIRECTORY if self.method is None else Kind.MEMBER)
 
 
-class ListedMember(NamedTuple):
-    """The part of a `MemberRow` that a directory's listing takes."""
-
-    pk: int
-    file_name: str
-    method: int | None        # None: a directory
-    size_bytes: int
-
-
 class MemberFacts(NamedTuple):
     """A member as the central directory has it, named for its place on the mount.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pictofs import names
 from pictofs.catalog.connected import Connected, Row
-from pictofs.catalog.model import ListedMember, MemberRow, OpenedRow
+from pictofs.catalog.model import MemberRow, OpenedRow
 
 _MEMBER = (
     "SELECT pk, export, parent, file_name, plain, method, encrypted, header, packed, size, crc32, data "
@@ -15,6 +17,15 @@ _LISTED = (
     "SELECT pk, file_name, method, size FROM member "
     "WHERE parent = ? AND file_name > ? ORDER BY file_name LIMIT ?"
 )
+
+
+class ListedMember(NamedTuple):
+    """The part of a `MemberRow` that a directory's listing takes."""
+
+    pk: int
+    file_name: str
+    method: int | None        # None: a directory
+    size_bytes: int
 
 
 class MemberReads(Connected):
