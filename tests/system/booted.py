@@ -66,13 +66,14 @@ exec env -i container=test SYSTEMD_UNIT_PATH="$found" SYSTEMD_GENERATOR_PATH="$0
 """.replace("TARGETS", TARGETS)
 
 
-def _systemd() -> str | None:
+def program() -> str | None:
+    """systemd itself, where it is installed."""
     return next((p for p in ("/usr/lib/systemd/systemd", "/lib/systemd/systemd") if os.path.exists(p)), None)
 
 
 def cannot() -> str:
     """Why there can be none here; empty where there can."""
-    if _systemd() is None or not shutil.which("systemctl"):
+    if program() is None or not shutil.which("systemctl"):
         return "systemd is not installed"
     if why := machine.cannot():
         return why
@@ -89,6 +90,14 @@ class Booted(Machine):
     """Runs commands in it, with systemd's own environment."""
 
     namespaces = ("-m", "-p", "-C", "-u", "-i")
+
+    def open(self, folder: str) -> None:
+        """A folder of the machine around it, which inside everybody may pass, until it is unmounted."""
+        upper, work = (f"{self.folder}/layers/{name}{folder}" for name in ("open", "opening"))
+        layer = f"lowerdir={folder},upperdir={upper},workdir={work}"
+        self.ok("/usr/bin/mkdir", "-p", upper, work)
+        self.ok("/usr/bin/mount", "-t", "overlay", "layers", "-o", layer, folder)
+        self.ok("/usr/bin/chmod", "a+x", folder)
 
     @contextmanager
     def spawned(self, *words: str | Path, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
@@ -153,7 +162,7 @@ def booted(folder: Path) -> Iterator[Booted]:
     """One that is gone afterwards, with all that was mounted and started in it."""
     layers, group = folder / "layers", f"pictofs-test-{os.getpid()}-{folder.name}"
     layers.mkdir()
-    systemd = _systemd()
+    systemd = program()
     assert systemd is not None
     holder = subprocess.Popen(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", _START,

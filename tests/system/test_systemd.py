@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -250,6 +251,62 @@ def test_mount_units_mount_when_somebody_looks(booted: Booted, by: str) -> None:
             booted.run("/usr/bin/rm", "-f", f"{UNITS}/{name}")
         booted.write("/etc/fstab", "")
         booted.ok("/usr/bin/systemctl", "daemon-reload")
+
+
+USER = "65534"
+HOME = "/run/home"
+MANAGER = f"""[Service]
+User={USER}
+Type=notify
+Delegate=yes
+KillMode=mixed
+KillSignal=SIGRTMIN+24
+Environment=HOME={HOME} XDG_RUNTIME_DIR=/run/user/{USER}
+Environment=SYSTEMD_UNIT_PATH={HOME}/units:{HOME}/.local/share/systemd/user
+ExecStart={boots.program()} --user --unit=basic.target
+"""
+
+
+@pytest.fixture
+def user(booted: Booted, service: Running) -> Iterator[dict[str, str]]:
+    """The environment of an ordinary user whose own systemd runs, and who has a key and a profile."""
+    if not shutil.which("fusermount3"):
+        pytest.skip("NOT TESTED, fusermount3 is not installed")
+    booted.write(f"{UNITS}/manager.service", MANAGER)
+    booted.write(f"{HOME}/units/basic.target", "[Unit]\nDescription=basic\n")
+    booted.write(f"{HOME}/key", service.api_key, 0o600)
+    said = f'[profile.mine]\nbase_url = "{service.base_url}"\napi_key_file = "{HOME}/key"\n'
+    booted.write(f"{HOME}/.config/pictofs/config.toml", said)
+    booted.ok("/usr/bin/install", "-d", "-m", "700", f"/run/user/{USER}")
+    booted.ok("/usr/bin/chown", "-R", USER, HOME, f"/run/user/{USER}")
+    # where /dev/fuse is root's alone, and the Python that runs this is in root's home
+    booted.ok("/bin/sh", "-c", "mknod -m 666 /run/fuse c 10 229 && mount --bind /run/fuse /dev/fuse")
+    program = (Path(sys.executable), Path(sys.executable).resolve(), ROOT / "pictofs")
+    closed = {folder for path in program for folder in path.parents if not folder.stat().st_mode & 1}
+    opened = sorted(map(str, closed))
+    for folder in opened:
+        booted.open(folder)
+    booted.start("manager.service")
+    yield {"HOME": HOME, "XDG_RUNTIME_DIR": f"/run/user/{USER}", "PATH": os.environ["PATH"]}
+    booted.systemctl("stop", "manager.service")
+    booted.ok("/usr/bin/umount", "/dev/fuse", *opened)
+
+
+def test_a_user_has_a_mount_of_his_own_by_a_unit_of_his_own(booted: Booted, user: dict[str, str]) -> None:
+    def by_user(*words: str) -> subprocess.CompletedProcess[str]:
+        who = ["/usr/bin/setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
+        return booted.run(*who, *words, environ=user)
+
+    ran = by_user(sys.executable, "-m", "pictofs", "install")
+    assert f"{HOME}/.local/share/systemd/user/pictofs@.service written" in ran.stdout
+    started = by_user("/usr/bin/systemctl", "--user", "start", "pictofs@mine")
+    assert started.returncode == 0, (started.stderr, booted.journal())
+    listed = by_user("/usr/bin/find", f"{HOME}/pictofs/mine", "-path", "*/images/*", "-type", "f")
+    assert len(listed.stdout.splitlines()) == IMAGES
+    assert by_user("/usr/bin/systemctl", "--user", "is-active", "pictofs@mine").stdout == "active\n"
+    assert by_user("/usr/bin/systemctl", "--user", "stop", "pictofs@mine").returncode == 0
+    assert booted.mounts() == []
+    assert booted.settled() == []
 
 
 TORCH = "2.13.0+cpu"  # what PyPI itself has is gigabytes of another kind
