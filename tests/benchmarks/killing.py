@@ -38,6 +38,9 @@ IMAGE_BYTES = 60_000
 EPOCHS = ("cold", "warm", "warm", "warm", "warm")  # warm ones are short
 BANDWIDTH_BYTES_S = 6 << 20  # a cold epoch takes some seconds, and so do its kills
 APART_S = (0.4, 1.6)
+# A fetching process that dies before it has answered, time and again, is held to be broken, and the mount is
+# given up: on a busy machine a Python takes seconds to start. So it lives so long before it is killed.
+LIVES_S = {"serving": 0.0, "fetching": 3.0}
 _COMMAND_LIMIT_S = 60.0
 _ROUND_LIMIT_S = 90.0
 
@@ -152,6 +155,15 @@ class Mounted:
             raise RuntimeError(f"pictofs {words[0]}: {ran.stderr}{log[-3000:]}")
 
 
+def age_s(pid: int) -> float:
+    """How long a process lives; 0 for one that is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
 def kill_on(
     mounted: Mounted, times: int, chance: random.Random, report: Report, over: threading.Event,
     at_s: list[float],
@@ -164,7 +176,7 @@ def kill_on(
         which = chance.choice(("serving", "fetching"))
         known = mounted.record()
         pid = getattr(known, which, 0)
-        if not pid:
+        if not pid or age_s(pid) < LIVES_S[which]:
             continue
         try:
             os.kill(pid, signal.SIGKILL)
