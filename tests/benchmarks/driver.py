@@ -362,12 +362,16 @@ def main() -> None:
             }
             contestants = {name: one for name, one in contestants.items() if name not in said.without}
             run = Run(place, product.cache, place / "joined", contestants, [0] if said.cpus == "one" else [])
-            for _ in range(said.rounds or (1 if said.quick else 5)):
+            where = "client and daemon on one CPU" if said.cpus == "one" else "unpinned"
+            rounds = said.rounds or (1 if said.quick else 5)
+            for number in range(rounds):
                 for measure in measures:
                     run.round(measure)
-        where = "client and daemon on one CPU" if said.cpus == "one" else "unpinned"
-        print(f"{described(place)}; {where}")
-        print("\n".join(("", run.table(measures), "", run.goals(), "", run.counts(measures))))
+                    print(f"round {number + 1} of {rounds}: {measure.name}", file=sys.stderr, flush=True)
+                # each round's end, since on a busy machine there may be no other
+                print(f"{described(place)}; {where}; the best of {number + 1}")
+                tables = (run.table(measures), run.goals(), run.counts(measures))
+                print("\n\n".join(("", *tables, "")), flush=True)
 
 
 if __name__ == "__main__":
