@@ -6,6 +6,7 @@ over that cache: supervisor, serving and fetching process, catalog and store, as
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -113,12 +114,20 @@ class Product:
 
 def await_one_file(path: Path, store: Path, limit_s: float = 120.0) -> None:
     """io=passthrough joins an archive when it is opened; that takes a moment."""
-    until_s = time.monotonic() + limit_s
-    while not any(each.stat().st_size == path.stat().st_size for each in store.rglob("*.*.*")):
+    until_s, size_bytes = time.monotonic() + limit_s, path.stat().st_size
+    while size_bytes not in _sizes(store):
         if time.monotonic() > until_s:
             raise SystemExit(f"{path.name} is not joined into one file within {limit_s:g} s")
         path.open("rb").close()
         time.sleep(0.1)
+
+
+def _sizes(store: Path) -> set[int]:
+    found = set()
+    for each in store.rglob("*.*.*"):
+        with contextlib.suppress(FileNotFoundError):    # a block that is being joined
+            found.add(each.stat().st_size)
+    return found
 
 
 def operations(mountpoint: Path) -> dict[str, int]:
