@@ -144,7 +144,8 @@ class Annotations:
     ) -> Brought:
         if revalidate.known_empty(row, member.access.dialect):
             return brought(EMPTY_BODY)
-        dataset = self._reader.dataset(row.dataset) if background else None
+        ahead = priority is not Priority.DEMAND
+        dataset = self._reader.dataset(row.dataset) if ahead else None
         if dataset is not None:
             member.check()
             image = facts.to_image(row, self._reader.directory(row.directory))
@@ -164,7 +165,7 @@ class Annotations:
 
         self._bulk.spend(row.dataset, Face.ANNOTATIONS)
         try:
-            async with self._ordinary if background else contextlib.nullcontext():
+            async with contextlib.nullcontext() if priority is Priority.DEMAND else self._ordinary:
                 return await ask_by_name(
                     self._reader, self._listings.renew, member, row.dataset, body, priority,
                     background=background,
