@@ -172,7 +172,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "annotation_size", "annotation_size", default="exact",
         meaning="whether an annotation's size may be promised before it is fetched",
-        reason="`exact` is the service's own body; `padded` adds newlines to save requests",
+        reason="`exact` is the service's own body; `padded` is refused, see below: `bulk` saves the requests",
         **_choice("exact", "padded"),
     ),
     Option(
