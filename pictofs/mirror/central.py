@@ -37,7 +37,6 @@ MEMORY_BYTES = 3 << 30     # two million members take half of it
 CPU_S = 120
 _ENCRYPTED = 0x1
 _UTF8 = 0x800
-_UNIX = (3, 19)            # made on Unix, on Mac OS X
 _UNICODE_PATH = 0x7075     # Info-ZIP's extra field: version, CRC-32 of the name it stands for, UTF-8
 
 
@@ -139,10 +138,10 @@ def _name(info: zipfile.ZipInfo) -> str:
         return name
     written = name.encode("cp437")  # as zipfile read it: each byte is a character
     better = _extra_name(info.extra, written) if len(info.extra) >= 9 else None
-    if better is None and info.create_system in _UNIX:
-        better = written  # a name as it is on the disk: Debian's zip sets no flag for it
     try:
-        return name if better is None else better.decode()
+        # Debian's zip, older jars and fastjar write UTF-8 and no flag; what means something else in code
+        # page 437 is hardly ever UTF-8 by chance.
+        return (better or written).decode()
     except UnicodeDecodeError:
         return name
 
