@@ -230,6 +230,9 @@ def test_sigusr1_writes_where_every_process_stands_and_harms_nothing(plain: Keye
     assert all(file.read_bytes() for file in images(mount))
 
 
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="NOT TESTED: root alone is shown what a process that keeps its memory has open"
+)
 def test_many_signals_leave_no_descriptor_and_no_process(plain: Keyed) -> None:
     pids = plain.mount.status()["pids"].values()
     for turn in range(5):
@@ -265,7 +268,11 @@ def test_the_key_is_nowhere_to_be_read(plain: Keyed) -> None:
     found += [str(path) for path in mount.cache.rglob("*") if path.is_file()]
     found += [str(path) for path in Path("/run/pictofs").rglob("*") if path.is_file() and os.geteuid() == 0]
     for pid in mount.status()["pids"].values():
-        found += [f"/proc/{pid}/cmdline", f"/proc/{pid}/environ"]
+        found += [f"/proc/{pid}/cmdline"]
+        if os.geteuid() == 0:
+            found += [f"/proc/{pid}/environ"]
+        else:
+            assert not os.access(f"/proc/{pid}/environ", os.R_OK), "it is shown to root alone"
         limits = Path(f"/proc/{pid}/limits").read_text()
         (core,) = (line.split() for line in limits.splitlines() if line.startswith("Max core"))
         assert core[4:6] == ["0", "0"], "a core file would hold it"
