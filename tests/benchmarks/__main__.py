@@ -7,7 +7,7 @@ import sys
 
 NAMES = (
     "driver", "lookups", "million", "killing", "fetch", "epochs", "bulk", "exports", "catalog_size",
-    "emulator_throughput", "storage_client", "trainers",
+    "emulator_throughput", "peers", "storage_client", "trainers",
 )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """A cold epoch: files a second through the mount, beside the vendor's SDK, in one interleaved run.
 
-    python -m tests.benchmarks fetch [--images 2000] [--rounds 3] [--only sorted,…] [--plot FILE.png]
+    python -m tests.benchmarks fetch [--images 2000] [--rounds 3] [--only sorted,…] [--mbit N] [--plot PNG]
 
 The emulator answers 30 ms late on both hosts. Every figure of the mount is of a fresh mount with an empty
 cache directory, its clock starting after `pictofs mount` has returned and including the listing; the SDK's
@@ -46,7 +46,7 @@ class Run:
     files: int
     seconds: float
     times: list[float] = field(repr=False)    # seconds after its beginning at which each file was there
-    cpu_ms: float | None = None               # of the fetching process, a file
+    cpu_ms: float | None = None               # of the fetching process and its carter, a file
     serving_cpu_ms: float | None = None
     api: int = 0
     storage: int = 0
@@ -115,6 +115,23 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / float(os.sysconf("SC_CLK_TCK"))
 
 
+def fetching_cpu_s(pid: int) -> float:
+    """Of the fetching process and its carter."""
+    children = [
+        int(entry)
+        for entry in os.listdir("/proc")
+        if entry.isdigit() and _parent(entry) == pid
+    ]
+    return sum(cpu_s(each) for each in (pid, *children))
+
+
+def _parent(pid: str) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 def reader(*words: str, environ: dict[str, str] | None = None) -> dict[str, Any]:
     """One of epoch_readers' in a process of its own."""
     ran = subprocess.run(
@@ -145,17 +162,16 @@ def with_mount(emulator: Running, workload: str, options: dict[str, str], name: 
     with Mounted(emulator, options) as mount:
         pids = mount.status()["pids"]
         emulator.reset_counters()
-        before = {which: cpu_s(pids[which]) for which in ("fetching", "serving")}
+        before = fetching_cpu_s(pids["fetching"]), cpu_s(pids["serving"])
         if workload == "sorted":
             said = reader("walk", str(mount.dataset / "images"), "1", "-1")
         elif workload == "shuffled":
             said = reader("walk", str(mount.dataset / "images"), "8", "7")
         else:
             said = copied([mount.dataset / "images", mount.dataset / "annotations"])
-        used = {which: cpu_s(pids[which]) - before[which] for which in before}
+        used = fetching_cpu_s(pids["fetching"]) - before[0], cpu_s(pids["serving"]) - before[1]
         found = outcome(name, workload, said, emulator, stored)
-        found.cpu_ms = used["fetching"] / found.files * 1e3
-        found.serving_cpu_ms = used["serving"] / found.files * 1e3
+        found.cpu_ms, found.serving_cpu_ms = (each / found.files * 1e3 for each in used)
         return found
 
 
@@ -280,6 +296,7 @@ def main() -> None:
     parser.add_argument("--no-peers", action="store_true", help="the mount alone")
     parser.add_argument("--prefetch", default="auto", help="one or several of auto, sequential, all, off")
     parser.add_argument("-o", dest="options", action="append", default=[], help="a mount option")
+    parser.add_argument("--mbit", type=float, help="the emulator's bandwidth to one client, in Mbit/s")
     parser.add_argument("--first-byte", action="store_true", help="also the first byte after mounting")
     parser.add_argument("--plot", type=Path)
     asked = parser.parse_args()
@@ -287,6 +304,7 @@ def main() -> None:
     settings = EmulatorSettings(
         images=asked.images, names="plain", rate_limit=0,
         latency_ms=LATENCY_MS, storage_latency_ms=LATENCY_MS,
+        bandwidth=int((asked.mbit or 0) * 125_000),
     )  # fmt: skip
     runs: list[Run] = []
     with start(settings) as emulator:
