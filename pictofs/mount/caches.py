@@ -35,7 +35,7 @@ class _Order:
 
     settings: Settings
     environ: Mapping[str, str] = field(repr=False)
-    log: str = ""
+    log: str = os.devnull  # it has its own, fetch.log; a person's terminal is not the place
 
 
 @dataclass(slots=True)

@@ -44,6 +44,10 @@ def images(mount: Mount) -> list[Path]:
     return sorted(path for path in (mount.root / DATASET / "images").rglob("*") if path.is_file())
 
 
+def flights(mount: Mount) -> Any:
+    return json.loads((mount.mountpoint / ".pictofs" / "status.json").read_text())["flights"]
+
+
 @contextmanager
 def stalled(emulator: Running) -> Iterator[None]:
     """Every transfer stands still after its first bytes."""
@@ -80,7 +84,7 @@ def test_a_file_before_during_and_after_its_fetch(mount: Mount, emulator: Runnin
     assert before["dataset"]["name"] == DATASET
     assert "the first read waits for" in before["verdict"]
     with stalled(emulator), reading(image) as reader:
-        eventually(lambda: explained(image)["asked"]["flights"], 20, "the fetch is seen")
+        eventually(lambda: flights(mount), 20, "the fetch is seen")
         during = explained(image)
         (flight,) = during["asked"]["flights"]
         assert (flight["priority"], flight["doing"], flight["pids"]) == ("demand", "fetching", [reader.pid])
@@ -96,7 +100,7 @@ def test_a_file_before_during_and_after_its_fetch(mount: Mount, emulator: Runnin
 def test_a_reader_that_waits_and_one_that_computes_are_told_apart(mount: Mount, emulator: Running) -> None:
     one, other = images(mount)[1:3]
     with stalled(emulator), reading(one) as reader:
-        eventually(lambda: mount.status()["flights"], 20, "it waits")
+        eventually(lambda: flights(mount), 20, "it waits")
         waits = explained(str(reader.pid), "--seconds", "1.2")
     assert waits["shares"]["pictofs"] > 0.9, waits
     assert [each["path"] for each in waits["waits_for"]] == [str(one.relative_to(mount.root))]
