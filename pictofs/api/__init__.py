@@ -13,7 +13,7 @@
     governor    the hour's budget, and the reserve of it that is kept for demand
     refusals, documents, times, address
                 pure: errors, JSON, dates and URLs as the service writes them
-    wire        one HTTP exchange; the only module that imports `requests`
+    wire        one HTTP exchange; the only module here that imports `requests`
 """
 
 from pictofs.api.client import Client

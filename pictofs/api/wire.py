@@ -1,4 +1,4 @@
-"""One HTTP exchange over `requests`. The only module that imports it.
+"""One HTTP exchange over `requests`. The only module of this room that imports it.
 
 It works on the adapter, below `requests.Session`: no cookies, no netrc, no redirects, no retries, no header
 that was not asked for. urllib3's pools underneath are thread-safe, so all threads share the connections.

@@ -102,7 +102,7 @@ class Cancel(msgspec.Struct, tag="cancel", array_like=True, frozen=True):
 
 
 class Ask(msgspec.Struct, tag="ask", array_like=True, frozen=True):
-    """A command (`status`, `refresh`, `pin`, `unpin`, `advise`, `reload`): answered `Told` or `Failed`."""
+    """A command, answered `Told` or `Failed`. What there is: `pictofs.mirror.control`."""
 
     id: int
     verb: str

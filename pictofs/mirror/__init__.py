@@ -11,12 +11,20 @@ decides is pure and stands apart from what acts:
               lookahead     which files will be wanted next, by what readers were seen to do
               advice        the same by an order that somebody announced
               pace          how many transfers run at once
+              economy       when an export pays as the source of many files
+              cutting, shape what an archive's member must be, and how its documents become the API's bodies
+              locate        from a node to what it is of
+              memory        how many bytes may be on their way
               lines         whose turn it is of what is ahead of several readers
               readers       who reads: a job, a search, an indexer
     acts      process       election, signals, the end
               dispatch      one conversation with each mount: requests, waits, pushes
               attach        accounts → organizations
               looks         revalidation, by way of listing, exports, annotations
+              images, annotations, exports  bring what is of them
+              bulk          files out of exports, by way of chest (where they lie) and ordering (orders one)
+              access        a mount's part in an organization, its key and its policy
+              engine        puts all of it together
               fetch         blocks: single flight, priorities; by way of images, exports, annotations
               sights        what readers do, as positions of an order
               prefetch      fetches ahead: windows, fills, announced orders; by way of convoy and bodies
@@ -27,7 +35,8 @@ decides is pure and stands apart from what acts:
               room          what is kept, what must go, and bytes that cannot be kept at all
               upkeep        what gathers over months
               allowance     bytes of a day
-              control       status, refresh, pin, advise
+              control       commands over the link
+              singleflight  one run for many who want the same; flight: one block that is fetched
     carries   calls         API calls in a few threads, the urgent first
               transfer      storage transfers, as awaitables
               carriage      storage transfers by the batch, by way of carter (a child); freight: their words
@@ -35,6 +44,7 @@ decides is pure and stands apart from what acts:
               convoy        images by the batch, without a task for each
               writer        the one thread that writes catalog and store
 
-Everything that acts runs in one event loop; `calls` and `writer` are the only ways out of its thread,
-`carter` and `central` out of the process.
+Everything that acts runs in one event loop. API calls leave its thread by `calls`, whatever changes catalog or
+store by `writer`; long reads (an order, the use of the store, a member that is inflated or checked) run in a
+thread of their own, and `carter` and `central` out of the process.
 """

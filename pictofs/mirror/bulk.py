@@ -1,7 +1,7 @@
 """Files out of exports, where that costs fewer API requests than one by one.
 
     Annotations, Images ── annotation, image ──▶ Bulk ── economy.decide (pure) ──▶ one by one: None
-                                                  │                              └▶ Ordering: an export to be
+                                                  │                              └▶ Ordering: one is ordered
                                                   ▼
                                    a Source: an archive that was opened, and what is known of its documents
 

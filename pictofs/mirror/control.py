@@ -1,6 +1,6 @@
 """Commands over the link.
 
-    status   {}                  what this process knows of interfaces.md's status.json
+    status   {}                  what this process knows of status.json (docs/commands.md)
     refresh  {"nodes": […]}      looks at each as if nothing known were fresh → {"refreshed": n}
     pin      {"nodes": […]}      keeps what is below them from eviction → {"pinned": [every pin]}
     unpin    {"nodes": […]}      takes pins away → {"pinned": [every pin left]}

@@ -3,9 +3,10 @@
     strength   says                                        where
     4          -o name=value,…                             the command line
     3          PICTOFS_NAME (and PICTOGRAPH_BASE_URL)      the environment
-    2          name = value under [profile.<name>]         $XDG_CONFIG_HOME/pictofs/config.toml,
-    /etc/pictofs/config.toml 1          name = value                                the same two files, the
-    user's before the machine's
+    2          name = value under [profile.<name>]         the files below
+    1          name = value                                the files below
+
+The files are $XDG_CONFIG_HOME/pictofs/config.toml and, weaker, /etc/pictofs/config.toml.
 
 SOURCE is a profile, several profiles joined by commas, or the organization that the key must belong to.
 """

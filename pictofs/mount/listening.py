@@ -1,4 +1,4 @@
-"""The serving process' second thread: words of the supervisor, and the link made anew.
+"""The serving process' thread beside its driver's: words of the supervisor, and the link made anew.
 
 Whatever happens it listens on: nobody else relinks, and nobody else sees the supervisor end.
 """

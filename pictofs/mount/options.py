@@ -166,7 +166,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "max_fetch", "max_fetch_bytes_day", values.size_bytes, "SIZE", "none",
-        "the ceiling on bytes a day",
+        "the ceiling on bytes a day; belongs to the cache directory",
         "only you know what your traffic costs",
     ),
     Option(

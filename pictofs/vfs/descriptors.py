@@ -1,7 +1,7 @@
 """Open descriptors of blocks that are whole on this machine, least recently read closed first.
 
 A block is immutable: once opened, its descriptor gives the right bytes also after the store evicted the
-file. `get` opens what the catalog names; a path that is not there, of another length, or written in an
+file. `open` opens what the catalog names; a path that is not there, of another length, or written in an
 earlier boot and not verified since (nothing was synced) is *lost*: the fetching process must look first.
 
 A file that the store has removed keeps its place on the disk while it is open, against every limit of the

@@ -6,8 +6,8 @@
     read-N    reads that the disk must answer (readers.py)                       pread
     notify    invalidation (notifier.py)                                         write of a notification
 
-vfs is called by the first two, in turn: `_turn` is the lock, taken by nobody else, and nothing is waited for
-while it is held (the notifier's own is innermost). On the hit path it costs 0.05 µs; one thread that polls
+vfs is called by the first two, and by whoever `submit`s (the thread that hears the supervisor), in turn:
+`_turn` is the lock, and nothing is waited for while it is held (the notifier's own is innermost). On the hit path it costs 0.05 µs; one thread that polls
 both descriptors before each read costs 2 to 4 µs more, and a LOOKUP takes 17 in C.
 """
 
@@ -51,7 +51,7 @@ class KernelDriver:
     `fd` is the descriptor of a mount whose INIT is answered as `negotiated` says; it stays the caller's, as
     do `vfs` and `shared`. `resend`: another process served before, what it had read is asked for again.
     `told()`: the kernel has been told of names that lead elsewhere; called in a thread of its own.
-    Threads start in `serve`, after any fork; vfs is called from two of them, in turn.
+    Threads start in `serve`, after any fork; vfs is called from two of them and from `submit`, in turn.
     """
 
     def __init__(
