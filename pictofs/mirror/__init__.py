@@ -44,7 +44,7 @@ decides is pure and stands apart from what acts:
               convoy        images by the batch, without a task for each
               writer        the one thread that writes catalog and store
 
-Everything that acts runs in one event loop. API calls leave its thread by `calls`, whatever changes catalog or
-store by `writer`; long reads (an order, the use of the store, a member that is inflated or checked) run in a
-thread of their own, and `carter` and `central` out of the process.
+Everything that acts runs in one event loop. API calls leave its thread by `calls`, whatever changes catalog
+or store by `writer`; long reads (an order, the use of the store, a member that is inflated or checked) run in
+a thread of their own, and `carter` and `central` out of the process.
 """

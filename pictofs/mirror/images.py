@@ -189,8 +189,8 @@ class Images:
         pool = member.partition.pool
         refusals = 0
         for tried in range(TRIES):
-            signed = await self.link(member, row)
-            if signed is None or refusals >= REFUSALS:
+            signed = await self.link(member, row) if refusals < REFUSALS else None
+            if signed is None:
                 break
             if tried and progress is not None and pool.alive(signed.scope):
                 progress(0)
@@ -198,7 +198,8 @@ class Images:
                 got = await self._courier(member).get(request(signed.url, wanted, row), progress)
             except UrlExpired as error:
                 self._troubles.note(str(error))
-                refusals += not pool.refused(signed)
+                was_over = pool.refused(signed)
+                refusals += 0 if was_over else 1
                 continue
             pool.worked(signed)
             return as_arrived(got)

@@ -7,8 +7,9 @@
     notify    invalidation (notifier.py)                                         write of a notification
 
 vfs is called by the first two, and by whoever `submit`s (the thread that hears the supervisor), in turn:
-`_turn` is the lock, and nothing is waited for while it is held (the notifier's own is innermost). On the hit path it costs 0.05 µs; one thread that polls
-both descriptors before each read costs 2 to 4 µs more, and a LOOKUP takes 17 in C.
+`_turn` is the lock, and nothing is waited for while it is held (the notifier's own is innermost). On the
+hit path it costs 0.05 µs; one thread that polls both descriptors before each read costs 2 to 4 µs more, and
+a LOOKUP takes 17 in C.
 """
 
 from __future__ import annotations
