@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -144,13 +145,20 @@ def test_a_mountpoint_that_is_mounted_or_missing_is_mount8s_failure(
 
 def test_interrupted_is_mount8s_eight(administered: Machine, mountpoint: Path, service: Running) -> None:
     service.fault("api", "stall")
+    words = ["/sbin/mount.pictofs", "lab", str(mountpoint), "-o", "cache_dir=/var/tmp/slow"]
+    mounting = subprocess.Popen(
+        ["/usr/bin/nsenter", "-t", str(administered.holder), "-m", *words],
+        env={}, cwd="/", stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     try:
-        words = ["/usr/bin/timeout", "-s", "TERM", "2", "/sbin/mount.pictofs", "lab", str(mountpoint)]
-        ran = administered.run(*words, "-o", "cache_dir=/var/tmp/slow")
-        assert ran.returncode in (helper.INTERRUPTED, 124), ran.stderr
-        assert "interrupted" in ran.stderr
+        eventually(lambda: service.faults()[0]["struck"], 30, "a service that is waited for")
+        mounting.terminate()
+        _, said = mounting.communicate(timeout=30)
     finally:
         service.clear_faults()
+        mounting.kill()
+        mounting.wait()
+    assert (mounting.returncode, said) == (helper.INTERRUPTED, "mount.pictofs: interrupted\n")
     assert administered.mounts() == []
     assert administered.settled() == []
 
