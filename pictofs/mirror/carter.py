@@ -20,6 +20,7 @@ from collections.abc import Callable
 
 import google_crc32c
 
+from pictofs import stacks
 from pictofs.errors import PictofsError, TransferError
 from pictofs.link.frames import Frames, LinkLost, pack
 from pictofs.mirror.freight import Connections, Order, Orders, Outcome, Report, Route, Spent, arrived, failed
@@ -162,6 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
     # It ends with its parent: a signal to all of a service's processes is the parent's to answer in order.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    stacks.keep_memory()
 
     def make(route: Route) -> Carrier:
         return Transfers(

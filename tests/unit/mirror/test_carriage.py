@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -102,6 +103,22 @@ def test_a_body_comes_into_the_file_that_was_named_and_its_checksum_comes_back(
         assert sender.carriage.bytes_received == sum(len(BODY) - n for n in range(20))
 
     run(tmp_path, scenario)
+
+
+def test_a_carter_that_may_hold_a_key_writes_no_core_file(host: Host, tmp_path: Path) -> None:
+    url = host.put("/a.jpg", BODY)
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (min(1, before[1]) if before[1] >= 0 else 1, before[1]))
+
+    async def scenario(sender: Sender) -> None:
+        sender.send(url)
+        await sender.wait(1)
+        assert resource.prlimit(sender.carriage.pid, resource.RLIMIT_CORE) == (0, 0)
+
+    try:
+        run(tmp_path, scenario)
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
 
 
 def test_what_fails_ends_in_the_exception_that_the_transfers_raised(host: Host, tmp_path: Path) -> None:
