@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -194,6 +196,13 @@ def test_settings_are_followed_by_sighup_and_readers_see_a_pause(plain: Keyed) -
     eventually(lambda: mount.status()["pids"]["serving"] not in (None, followed), 20, "all is as before")
 
 
+def state(log: str) -> dict[str, Any]:
+    """What the last dump in a log says."""
+    mark = "state dump: state "
+    said = [line.split(mark)[1] for line in log.splitlines() if mark in line]
+    return json.loads(said[-1]) if said else {"queue": {"demand": 0}}  # type: ignore[no-any-return]
+
+
 def test_sigusr1_writes_where_every_process_stands_and_harms_nothing(plain: Keyed) -> None:
     """ "SIGUSR1 writes a state dump to the log: stacks, queues, waits, and no secret." """
     mount = plain.mount
@@ -203,10 +212,10 @@ def test_sigusr1_writes_where_every_process_stands_and_harms_nothing(plain: Keye
     plain.service.fault("storage", "stall")
     reader = subprocess.Popen([sys.executable, "-c", "import sys; open(sys.argv[1], 'rb').read()", archive])
     try:
-        eventually(lambda: mount.status()["waits"]["now"] >= 1, 20, "a reader that waits")
+        eventually(lambda: mount.status()["queue"]["demand"] >= 1, 20, "a reader that waits")
         plain.signal(signal.SIGUSR1)
         plain.logs('"waiting": [{"request": "Want(')
-        eventually(lambda: '"demand": 1' in fetch_log.read_text(), 20, "the fetching process' state")
+        eventually(lambda: state(fetch_log.read_text())["queue"]["demand"] >= 1, 20, "what is fetched for it")
     finally:
         plain.service.clear_faults()
         reader.wait(60)
