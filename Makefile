@@ -1,6 +1,8 @@
 # The two commands of README.md, `make demo` and `make test`, do all their own set-up.
 
 PYTHON ?= python3
+# Test processes: half of its time the suite waits, for mounts and clocks.
+JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -11,7 +13,7 @@ demo: system-demo $(VENV)/.demo
 	@exec $(BIN)/pictofs demo
 
 test: system-test $(VENV)/.test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
