@@ -6,8 +6,9 @@ however small pieces it is read, without any word from the kernel about who open
 is none). The names are valid for no time; the inode number (st_ino) stays the file's.
 
 Through an overlay that cannot be: a name that leads to another node than before is ESTALE there. With `fixed`
-the node stays: the text is rendered when its attributes are asked for and read until they are asked for
-again, with attributes valid for no time and an mtime that is always new. (Growing between stat and read
+the node stays: the text is rendered when its attributes are asked for and KEPT_S are over since the last one,
+since a reader has them asked for between any two reads; they are valid for no time, and the mtime of a new
+text is always new. (Growing between stat and read
 truncates; an equal size and mtime shows the old text.) What the files say is rendered above this room.
 """
 
@@ -34,21 +35,19 @@ FOLDER_NODE = node_id(_FOLDER_PK, Kind.CONTROL)
 _FILE_BITS = 8
 # Texts are kept for as long as they may be read: the most recent ones, so many bytes of them.
 HELD_BYTES = 16 << 20
+KEPT_S = 1.0    # of one text at a fixed node: longer than `cat` takes
 
 
 @dataclass(frozen=True, slots=True)
 class ControlFile:
     """`render(answer)` gives the text; `answer` is what the fetching process told when asked `verb`.
 
-    It is empty when that process is not there, and when `verb` is "": nobody is asked then. Where its node is
-    fixed a text that grows with every look would never be read to its end: it is rendered once in `kept_s`
-    seconds there.
+    It is empty when that process is not there, and when `verb` is "": nobody is asked then.
     """
 
     name: str
     verb: str
     render: Callable[[dict[str, Any]], bytes]
-    kept_s: float = 0.0
 
 
 class Control(Place):
@@ -91,13 +90,13 @@ class Control(Place):
         return Entry(None, self._ttl_s)
 
     def getattr(self, node: int, asked: Asked) -> Attr:
-        """Of a text that was rendered, as it was; of a fixed node, rendered anew."""
+        """Of a text that was rendered, as it was; of a fixed node, rendered anew once it is KEPT_S old."""
         if node == FOLDER_NODE:
             return self.attr()
         file = self._file(node)
         if not self._fixed:
             return self._file_attr(node)
-        if node in self._texts and self._wall_ns() - self._texts[node][1] < file.kept_s * 1e9:
+        if node in self._texts and self._wall_ns() - self._texts[node][1] < KEPT_S * 1e9:
             return self._file_attr(node)
         self._keep(node, self._render(file, asked))
         return self._file_attr(node)

@@ -49,7 +49,7 @@ class Report:
         return [
             ControlFile("status.json", "status", lambda answer: _json(self.status(answer))),
             ControlFile("metrics", "status", lambda answer: metrics(self.status(answer))),
-            ControlFile("access.log", "", lambda answer: self.access_log(), kept_s=0.5),
+            ControlFile("access.log", "", lambda answer: self.access_log()),
         ]
 
     def status(self, answer: dict[str, Any]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def test_what_was_read_of_a_damaged_block_is_read_anew_after_verify(mount: Mount
     finally:
         os.close(handle)
     assert image.read_bytes() == wrong, "a disk that lies is believed until somebody looks"
-    said = pictofs("cache", "verify", DATASET)
+    said = pictofs("cache", "verify", DATASET, "-o", f"cache_dir={mount.cache}")
     assert said.returncode == 1
     assert "was damaged and is dropped" in said.stderr
 
@@ -90,19 +90,20 @@ def test_what_was_read_of_a_damaged_block_is_read_anew_after_verify(mount: Mount
 def test_info_says_what_each_dataset_takes_and_clear_takes_it(mount: Mount) -> None:
     for image in images(mount)[:5]:
         image.read_bytes()
-    (info,) = asked("info")
+    where = f"cache_dir={mount.cache}"
+    (info,) = (found for found in asked("info") if found["dir"] == str(mount.cache))
     (row,) = (row for row in info["datasets"] if row["name"] == DATASET)
     assert info["mountpoints"] == [str(mount.mountpoint)]
     assert info["fetching"] == mount.status()["pids"]["fetching"]
     assert (info["bytes"], row["cached"] >= 5) == (row["bytes"], True)
     assert DATASET in pictofs("cache", "info").stdout
-    refused = pictofs("cache", "clear", DATASET)
+    refused = pictofs("cache", "clear", DATASET, "-o", where)
     assert refused.returncode == 2
     assert "--yes" in refused.stderr
-    assert asked("clear", DATASET, "--yes") == {
+    assert asked("clear", DATASET, "--yes", "-o", where) == {
         "dir": str(mount.cache), "blocks": row["blocks"], "bytes": row["bytes"], "pinned": 0
     }  # fmt: skip
-    assert asked("info")[0]["bytes"] == 0
+    assert asked("info", "-o", where)[0]["bytes"] == 0
     assert blocks(mount) == {}
     assert images(mount)[0].read_bytes()
 

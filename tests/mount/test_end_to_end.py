@@ -590,7 +590,9 @@ def test_unmounting_ends_the_processes_though_another_namespace_has_a_copy(
             assert copy.stdout is not None
             assert copy.stdout.readline() == b"copied\n"
             assert mount.umount().returncode == 0
-            assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+            eventually(
+                lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), 10, "their end"
+            )
         finally:
             copy.kill()
 

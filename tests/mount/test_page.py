@@ -86,7 +86,7 @@ def test_thumbnails_set_no_epoch_off_and_the_same_reads_by_a_trainer_do(mount: M
     for file in files[READ : 2 * READ]:
         file.read_bytes()
     eventually(
-        lambda: mount.status()["datasets"][0]["cached"] == IMAGES, 30, "a trainer's reads fill the dataset"
+        lambda: mount.status()["datasets"][0]["cached"] == IMAGES, 90, "a trainer's reads fill the dataset"
     )
 
 

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pictofs.catalog.model import ROOT_NODE, Kind, node_id
 from pictofs.errors import CacheUnusable, ObjectChanged, PictofsError, RateLimited, Unreachable
 from pictofs.link.messages import Ask, Changed, State
-from pictofs.tree.control import HELD_BYTES
+from pictofs.tree.control import HELD_BYTES, KEPT_S
 from pictofs.vfs.errnos import errno_of, positive
 from tests.unit.tree.conftest import furnish
 from tests.unit.vfs.bench import Bench
@@ -105,6 +105,9 @@ def test_through_an_overlay_a_control_file_keeps_its_node(benches: Callable[...,
     bench.world.status["bytes_fetched"] = 10**12
     assert bench.body(node) == text, "what is read stays the text of the last stat"
     assert bench.node(".pictofs/status.json") == node
+    between = bench.ask(bench.vfs.getattr, node)
+    assert between.size_bytes == first.size_bytes, "the kernel asks between two reads: no text grows there"
+    bench.pass_s(KEPT_S)
     second = bench.ask(bench.vfs.getattr, node)
     assert second.mtime_ns > first.mtime_ns
     assert second.size_bytes > first.size_bytes
