@@ -26,8 +26,8 @@ from tests.mount.conftest import Make, Mount, eventually, pictofs
 
 pytestmark = pytest.mark.mount
 DATASET = "Street Scenes"
-IMAGES = 96
-READ = 20  # beyond what begins an epoch (mirror/lookahead.py, EPOCH_READS)
+IMAGES = 300  # among few of them, scattered reads look like runs
+READ = 30  # beyond what begins an epoch (mirror/lookahead.py, EPOCH_READS)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +109,8 @@ def another_site(body: bytes) -> Iterator[int]:
     """The port of a site on this machine that shows `body`."""
 
     class Site(BaseHTTPRequestHandler):
+        timeout = 1.0  # a browser opens connections that it may never use
+
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
