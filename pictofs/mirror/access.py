@@ -217,10 +217,17 @@ class Membership:
         start: Callable[[Flight], Awaitable[T]],
         progress: Progress = unheard,
     ) -> T:
-        """`SingleFlight.join`, begun once more when it ended for another mount's key."""
+        """`SingleFlight.join`, begun once more when it ended for another mount's key, or with that mount.
+
+        A serving process that was killed takes its connections to the service with it, and the one that takes
+        its place asks for the same at once.
+        """
         try:
             return await flights.join(key, start, progress)
         except KeyRefused:
             if self.access.standing.refused:
                 raise
-            return await flights.join(key, start, progress)
+        except Unreachable:
+            if not self.access.standing.online:
+                raise
+        return await flights.join(key, start, progress)

@@ -33,7 +33,7 @@ def supervised(mount: Mount, what: str) -> Mount:
 def test_a_serving_process_that_hangs_is_replaced_with_its_stacks_in_the_log(
     emulators: Callable[..., Running], mounts: Make
 ) -> None:
-    mount = supervised(mounts(emulators(generate=6)), "silence=1")
+    mount = supervised(mounts(emulators(generate=6)), "silence=2")
     (dataset,) = mount.root.iterdir()
     first = sources.files(dataset / "images")
     before = mount.status()["pids"]
@@ -43,6 +43,7 @@ def test_a_serving_process_that_hangs_is_replaced_with_its_stacks_in_the_log(
     reader.start()
     reader.join(30.0)
     assert not reader.is_alive(), mount.logged()
+    assert found, mount.logged()
     assert len(found[0]) > len(first)
     # It was continued to write its stacks down, and may have answered before it was killed.
     eventually(lambda: not os.path.exists(f"/proc/{before['serving']}"), 5.0, "its end")
