@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from pictofs.catalog.columns import pack_digest, pack_number, pack_path
 from pictofs.catalog.model import BlockRow, Kind, block_bytes, node_pk
@@ -31,8 +32,7 @@ _TRUTH = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True):
     """A block in the store, and what the storage host says of the object; empty where it does not."""
 
     row: BlockRow

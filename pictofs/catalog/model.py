@@ -74,8 +74,7 @@ class OrganizationRow:
     tried_ns: int             # when that was last attempted
 
 
-@dataclass(frozen=True, slots=True)
-class DatasetRow:
+class DatasetRow(msgspec.Struct, frozen=True):
     """One dataset; `document` is the API's own JSON, key order kept."""
 
     pk: int
@@ -100,8 +99,7 @@ class DatasetRow:
     gone: bool                # no longer in the service's list
 
 
-@dataclass(frozen=True, slots=True)
-class DirectoryRow:
+class DirectoryRow(msgspec.Struct, frozen=True):
     """A virtual directory of a dataset; the same row stands under images/ and annotations/."""
 
     pk: int
@@ -150,8 +148,7 @@ class ListedImage(NamedTuple):
     created_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class AnnotationRow:
+class AnnotationRow(msgspec.Struct, frozen=True):
     """One version of an image's annotation body.
 
     Images and annotations draw their pks from one sequence. The first version of an annotation has the
@@ -284,8 +281,7 @@ class DatasetFacts:
     total_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFacts:
+class ImageFacts(msgspec.Struct, frozen=True):
     """What the service says of an image, in no dialect."""
 
     remote_id: str

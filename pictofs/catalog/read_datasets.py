@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from pictofs import names
 from pictofs.catalog.columns import key_digest, unpack_directory
 from pictofs.catalog.connected import Connected, Row
@@ -22,6 +24,8 @@ _EXPORT = (
 )
 
 
+# The same few rows are read for every file that is fetched: what SQLite gives is turned into an object once.
+@lru_cache(256)
 def _dataset(row: Row) -> DatasetRow:
     fields = list(row)
     fields[3], fields[4] = names.decode(row[3]), names.decode(row[4]) if row[4] else ""
@@ -29,6 +33,7 @@ def _dataset(row: Row) -> DatasetRow:
     return DatasetRow(*fields)
 
 
+@lru_cache(1024)
 def _directory(row: Row) -> DirectoryRow:
     fields = list(row)
     fields[4] = unpack_directory(row[4])

@@ -51,6 +51,10 @@ class OrderReads(ImageReads, Connected):
                     break
                 after = rows[-1][1]
 
+    def parents(self, dataset: int) -> dict[int, int]:
+        """Directory → the one it is in, 0 for the root, of all directories of a dataset."""
+        return dict(self._rows("SELECT pk, parent FROM directory WHERE dataset = ?", (dataset,)))
+
     def images_at(self, pks: Sequence[int]) -> list[ImageRow]:
         """The rows of these pks, in their order; those that do not exist are left out."""
         found: dict[int, ImageRow] = {}

@@ -50,8 +50,8 @@ def _tell(account: Account, nodes: Nodes, environ: Mapping[str, str]) -> None:
                 asked.tell(mount, "refresh", found)
         except PictofsError as error:
             # One that begins or ends just now shows nobody anything old.
-            still = record.of_mountpoint(places.run_dir(environ, os.getuid()), mount.mountpoint)
-            if still is not None and still.ready:
+            live = record.live(places.run_dir(environ, os.getuid()))
+            if any(each.ready for each in live if each.mountpoint == mount.mountpoint):
                 silent = f"{mount.mountpoint} could not be told and shows it after its ttl"
                 print(f"pictofs: done, but {silent}: {error}", file=sys.stderr)
 

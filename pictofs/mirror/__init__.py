@@ -28,6 +28,7 @@ decides is pure and stands apart from what acts:
               fetch         blocks: single flight, priorities; by way of images, exports, annotations
               sights        what readers do, as positions of an order
               prefetch      fetches ahead: windows, fills, announced orders; by way of convoy and bodies
+              foresight     what is got ready while a dataset is listed for the first time
               streams       fetches archives ahead of their readers
               openings      archives opened, by way of central (a child) and excerpts; members: their bytes
               warmer        files that somebody asks for by name

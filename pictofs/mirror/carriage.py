@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -68,11 +70,25 @@ class _Sent:
     tries: int = 1
 
 
-class Carriage(asyncio.Protocol):
-    """Freight by a process of its own."""
+@dataclass(frozen=True, slots=True)
+class _Fork:
+    """A child that this process forked, as `subprocess.Popen` would show it."""
 
-    def __init__(self, limits: Limits) -> None:
+    pid: int
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> None:
+        os.waitpid(self.pid, 0)
+
+
+class Carriage(asyncio.Protocol):
+    """Freight by a process of its own. `spare`: the first one, if it was forked off (`carter.fork_off`)."""
+
+    def __init__(self, limits: Limits, spare: tuple[int, socket.socket] | None = None) -> None:
         self._limits = limits
+        self._spare = spare
         self._connections = unreserved(limits.transfers)
         self._before = 0, 0   # requests and bytes of the carters that are gone
         self._told = 0, 0     # and of this one
@@ -80,7 +96,7 @@ class Carriage(asyncio.Protocol):
         self._id = 0
         self._sent: dict[int, _Sent] = {}
         self._frames: Frames[Report] = Frames(Report)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | _Fork | None = None
         self._transport: asyncio.Transport | None = None
         self._starting: asyncio.Task[None] | None = None
         self._stopped = False
@@ -101,7 +117,7 @@ class Carriage(asyncio.Protocol):
         return self._process.pid if self._process is not None else 0
 
     def prepare(self) -> None:
-        """See Freight. A process takes 0.2 s of CPU to start: not before somebody reads what is not here."""
+        """See Freight. A program takes 0.2 s of CPU to start: not before somebody reads what is not here."""
         if self._transport is None:
             self._begin()
 
@@ -114,6 +130,8 @@ class Carriage(asyncio.Protocol):
             await asyncio.gather(self._starting, return_exceptions=True)
         if self._transport is not None:
             self._transport.abort()
+        if self._spare is not None:
+            self._begin_with(self._spare).close()
         self._reap()
 
     def send(self, policy: Policy, gets: Sequence[tuple[int, Get]], arrived: Arrived) -> None:
@@ -163,6 +181,11 @@ class Carriage(asyncio.Protocol):
             self._starting = asyncio.ensure_future(self._connect())
 
     async def _connect(self) -> None:
+        if self._spare is not None:
+            ours = self._begin_with(self._spare)
+            await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
+            self._starting = None
+            return
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -180,6 +203,11 @@ class Carriage(asyncio.Protocol):
             self._give_up(list(self._sent))
         finally:
             self._starting = None
+
+    def _begin_with(self, spare: tuple[int, socket.socket]) -> socket.socket:
+        self._spare = None
+        self._process = _Fork(spare[0])
+        return spare[1]
 
     def _reap(self) -> None:
         process, self._process = self._process, None

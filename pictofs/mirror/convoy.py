@@ -22,6 +22,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from pictofs.catalog import CatalogReader
 from pictofs.catalog.model import BlockRow, Change, ImageRow, Kind, block_bytes, node_id
 from pictofs.errors import Damaged, PictofsError, TransferError, UrlExpired
@@ -54,8 +56,7 @@ class Item:
     path: str                # the file that its bytes come into
 
 
-@dataclass(frozen=True, slots=True)
-class Landed:
+class Landed(msgspec.Struct, frozen=True):
     """How one ended: `error` None when it is in the store."""
 
     item: Item

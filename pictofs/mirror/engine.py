@@ -33,6 +33,7 @@ from pictofs.mirror.errands import Errands
 from pictofs.mirror.explaining import Explaining
 from pictofs.mirror.exports import Exports
 from pictofs.mirror.fetch import Fetcher, Source
+from pictofs.mirror.foresight import Foresight
 from pictofs.mirror.images import Images
 from pictofs.mirror.joining import Joining
 from pictofs.mirror.listing import Listings
@@ -190,7 +191,10 @@ class Engine:
             self.looks.doubt(member, dataset)
 
         wall_ns = self._wall_ns
-        listings = Listings(reader, catalog, writer, self.flights, push, troubles, wall_ns=wall_ns)
+        foresight = Foresight(lambda: self.prefetch.prepare(), lambda *batch: images.renew(*batch))
+        listings = Listings(
+            reader, catalog, writer, self.flights, push, troubles, listing=foresight.listing, wall_ns=wall_ns
+        )
         exports = Exports(
             reader, catalog, writer, self.flights, listings, self._courier, push, self._room.forget,
             jobs=self._limits.transfers, wall_ns=wall_ns,
@@ -202,7 +206,7 @@ class Engine:
         )  # fmt: skip
         images = Images(
             reader, catalog, writer, self.flights, listings, archives.bulk, self._courier, push, doubt,
-            troubles, wall_ns=wall_ns,
+            troubles, foresight.used, wall_ns=wall_ns,
         )  # fmt: skip
         errands = Errands(self._freight, os.path.join(self._cache_dir, SPILL))
         annotations = Annotations(
@@ -227,8 +231,7 @@ class Engine:
         self.memory = Memory(MEMORY_BYTES)
         self.allowance = Allowance(self._cache_dir, self._limits.max_fetch_bytes_day)
         self.fetcher = Fetcher(
-            reader, sources, recheck, jobs=self.pace.jobs, memory=self.memory,
-            permit=self.allowance.check,
+            reader, sources, recheck, jobs=self.pace.jobs, memory=self.memory, permit=self.allowance.check
         )
         self.ordering = archives.ordering
         self._join_prefetch(images, annotations, archives.bulk)
@@ -269,7 +272,7 @@ class Engine:
             self._share(sum(each.got.body_bytes for each in batch if each.got), self._couriers.values())
 
         self.orders = Orders(
-            self._catalog.path, lambda dataset: self.sights.forget(dataset)
+            self._catalog.path, lambda pk: self.sights.forget(pk), lambda pk: self.sights.built(pk)
         )
         self.bodies = Bodies(
             self.reader, self.flights, images, annotations, bulk, self.troubles,

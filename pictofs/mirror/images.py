@@ -54,7 +54,10 @@ class Arrived:
 
 
 class Images:
-    """Sizes and bytes of images. `doubt` is told of a dataset whose listing turned out untrue."""
+    """Sizes and bytes of images.
+
+    `doubt` is told of a dataset whose listing turned out untrue, `used` whenever somebody needs a URL.
+    """
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class Images:
         push: Callable[[Change], None],
         doubt: Callable[[Membership, int], None],
         troubles: Troubles,
+        used: Callable[[], None] = unheard,
         *,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -81,6 +85,7 @@ class Images:
         self._push = push
         self._doubt = doubt
         self._troubles = troubles
+        self._used = used
         self._wall_ns = wall_ns
         self._large = asyncio.Lock()
         self._single: set[int] = set()  # datasets of which single requests were told
@@ -274,6 +279,7 @@ class Images:
 
     async def link(self, member: Membership, row: ImageRow) -> Signed | None:
         """A URL that is good now, from the pool or by the batches that may hold it; None where none does."""
+        self._used()
         pool = member.partition.pool
         cap = None if member.access.dialect == "a" else BATCH_LIMIT
         for _ in range(3):  # all; of its status; and once more when a listing came in between

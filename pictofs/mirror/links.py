@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
+import msgspec
 from cachetools import TLRUCache
 
 from pictofs.api import Link, Links
@@ -46,13 +47,15 @@ class Scope(NamedTuple):
     status: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(msgspec.Struct, frozen=True):
     """A URL that is good now. A secret: the repr does not show it."""
 
-    url: str = field(repr=False)
+    url: str
     scope: Scope
     batch: int                 # which batch of that scope brought it
+
+    def __repr__(self) -> str:
+        return f"Signed({self.scope}, batch {self.batch})"
 
 
 @dataclass(slots=True)

@@ -29,7 +29,10 @@ _log = logging.getLogger(__name__)
 
 
 class Listings:
-    """Asks for datasets and their images and writes them. `push` tells the mounts what changed."""
+    """Asks for datasets and their images and writes them.
+
+    `push` tells the mounts what changed, `listing` whoever gets something ready for when a listing is there.
+    """
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class Listings:
         push: Callable[[Change], None],
         troubles: Troubles,
         *,
+        listing: Callable[[Membership, DatasetRow], None] = lambda member, dataset: None,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._reader = reader
@@ -48,6 +52,7 @@ class Listings:
         self._flights = flights
         self._push = push
         self._troubles = troubles
+        self._listing = listing
         self._wall_ns = wall_ns
 
     async def datasets(self, member: Membership, flight: Flight) -> None:
@@ -104,9 +109,14 @@ class Listings:
         generation = await self._writer.run(lambda: self._catalog.begin_listing(pk))
         pages = await member.ask(lambda client: client.images.pages(facts.to_dataset(row)))
         coming = asyncio.ensure_future(self._page(member, pages))
+        first = True
         try:
             while (page := await coming) is not None:
                 coming = asyncio.ensure_future(self._page(member, pages))
+                if first:
+                    await asyncio.sleep(0)  # the next page is asked for before anything else is
+                    self._listing(member, row)
+                    first = False
                 # a page of dialect A is the whole dataset
                 for start in range(0, len(page), TRANSACTION_ROWS):
                     listed = [facts.of_image(image) for image in page[start : start + TRANSACTION_ROWS]]

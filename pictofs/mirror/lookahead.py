@@ -4,7 +4,9 @@
 
 A *position* is a file's place in its dataset, in readdir's order. Three patterns are told apart:
 
-    sequential, strided   a few reads at equal distances begin a *run*; its window doubles while it is hit
+    sequential, strided   a few reads at equal distances begin a *run*; its window doubles while it is hit.
+                          Who has read WALKED files of one without a gap begins the next, in another
+                          directory, by its first read
     together              an image and then its annotation (or the other way round), a few times: a run over
                           one fetches both
     epoch                 scattered first reads of whole files, EPOCH_READS of them within EPOCH_S: whoever
@@ -33,6 +35,7 @@ READERS = 256
 LEEWAY = 10              # files of a run that may be told of late, while it is short
 LATE = 256               # files that a reader may be ahead of what is told of it
 STRIDE_LIMIT = 1024
+WALKED = 16              # files without a gap, after which a reader is expected to walk on wherever it goes
 RUN_S = 30.0             # a run that nobody followed for so long is over
 EPOCH_READS = 16
 EPOCH_S = 60.0
@@ -105,6 +108,7 @@ class _Run:
     seen_s: float
     begun: int          # where it began, and how many files of it were really read
     told: int = 1
+    straight: int = 0   # reads one right after the other, until now
     number: int = field(default_factory=itertools.count(1).__next__)
 
 
@@ -114,6 +118,7 @@ class _Way:
 
     runs: list[_Run] = field(default_factory=list)
     recent: OrderedDict[int, deque[int]] = field(default_factory=OrderedDict)  # by reader
+    walkers: OrderedDict[int, _Run] = field(default_factory=OrderedDict)       # reader → its last long run
 
 
 @dataclass(slots=True)
@@ -203,7 +208,7 @@ class LookAhead:
             if run is not None:
                 return run, axis
         for axis, at in places:
-            run = self._begin(side.ways[axis], sight.reader, at, now_s, first)
+            run = self._begin(side.ways[axis], sight, at, now_s, first)
             if run is not None:
                 return run, axis
         return None, Axis.NAMES
@@ -223,10 +228,16 @@ class LookAhead:
                     run.at = at
                 run.told += 1
                 run.seen_s = now_s
+                run.straight = run.straight + 1 if steps == 1 else 0
+                if run.straight >= WALKED:
+                    way.walkers[sight.reader] = run
+                    way.walkers.move_to_end(sight.reader)
+                    _bound(way.walkers, READERS)
                 return run
         return None
 
-    def _begin(self, way: _Way, reader: int, at: int, now_s: float, first: int) -> _Run | None:
+    def _begin(self, way: _Way, sight: Sight, at: int, now_s: float, first: int) -> _Run | None:
+        reader = sight.reader
         recent = way.recent.get(reader)
         if recent is None:
             recent = way.recent[reader] = deque(maxlen=RECENT)
@@ -235,6 +246,9 @@ class LookAhead:
         if recent and recent[-1] == at:
             return None  # the same file once more
         stride = _stride(recent, at)
+        if not stride and sight.missing:
+            walked = _walker(way, reader)  # once: the next run has to show itself again
+            stride = walked.stride if walked is not None and now_s - walked.seen_s < RUN_S else 0
         recent.append(at)
         if not stride:
             return None
@@ -261,6 +275,13 @@ class LookAhead:
         side.scattered.clear()
         side.filled_s = now_s
         return True
+
+
+def _walker(way: _Way, reader: int) -> _Run | None:
+    """The last long run of a reader, forgotten; where nobody knows who reads (0), of whoever walked last."""
+    if not reader and way.walkers:
+        return way.walkers.popitem()[1]
+    return way.walkers.pop(reader, None)
 
 
 def _stride(recent: deque[int], at: int) -> int:

@@ -10,7 +10,7 @@ import asyncio
 from array import array
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -26,29 +26,31 @@ class Order:
     """One dataset as it was listed at `listed_ns`, given by (directory, images) in readdir's order.
 
     A walk goes along one of two *axes*: NAMES, as readdir lists and as sorted paths come; or INODES, where
-    the files of a directory are sorted by inode number, as `cp -r` and other programs of GNU do it.
+    all entries of a directory are sorted by inode number and subdirectories are descended into as they come,
+    as `cp -r` and other programs of GNU do it. `parents`: the directory that each one is in, 0 for the root.
     """
 
     def __init__(
-        self, pages: Iterable[tuple[int, Sequence[int]]], listed_ns: int = 0, mean_bytes: int = 0
+        self,
+        pages: Iterable[tuple[int, Sequence[int]]],
+        parents: Mapping[int, int] | None = None,
+        listed_ns: int = 0,
+        mean_bytes: int = 0,
     ) -> None:
         self.listed_ns = listed_ns
         self.mean_bytes = mean_bytes
         self.pks = array("q")
-        starts: list[int] = []
-        last = None
+        within: dict[int, list[range]] = {}
         for directory, pks in pages:
-            if directory != last:
-                starts.append(len(self.pks))
-                last = directory
+            start = len(self.pks)
             self.pks.extend(pks)
+            within.setdefault(directory, []).append(range(start, len(self.pks)))
         by_pk = sorted(range(len(self.pks)), key=self.pks.__getitem__)
         self._sorted = array("q", (self.pks[position] for position in by_pk))
         self._by_name = array("l", by_pk)
-        self._inodes = array("l")            # position by inode → position by name
+        # position by inode → position by name
+        self._inodes = array("l", _descend(within, parents or {}, self.pks.__getitem__))
         self._by_inode = array("l", bytes(self._inodes.itemsize * len(self.pks)))
-        for start, end in zip(starts, [*starts[1:], len(self.pks)], strict=False):
-            self._inodes.extend(sorted(range(start, end), key=self.pks.__getitem__))
         for position, by_name in enumerate(self._inodes):
             self._by_inode[by_name] = position
 
@@ -70,6 +72,30 @@ class Order:
         return [self.pks[self._inodes[position]] for position in positions]
 
 
+def _descend(
+    within: Mapping[int, Sequence[range]], parents: Mapping[int, int], pk_at: Callable[[int], int]
+) -> Iterator[int]:
+    """Positions of images as one comes to them who sorts entries by inode number: by pk, of either kind."""
+    below: dict[int, list[int]] = {}
+    for directory, parent in parents.items():
+        below.setdefault(parent, []).append(directory)
+
+    def entries(directory: int) -> Iterator[tuple[int, int]]:
+        images = [(pk_at(at), at) for part in within.get(directory, ()) for at in part]
+        return iter(sorted([*images, *((pk, -1) for pk in below.get(directory, ()))]))
+
+    roots = [*below.get(0, ()), *(directory for directory in within if directory not in parents)]
+    waiting = [entries(root) for root in reversed(roots)]
+    while waiting:
+        for pk, at in waiting[-1]:
+            if at < 0:
+                waiting.append(entries(pk))
+                break
+            yield at
+        else:
+            waiting.pop()
+
+
 @dataclass(slots=True)
 class _Held:
     order: Order | None
@@ -77,14 +103,16 @@ class _Held:
 
 
 class Orders:
-    """The orders of the datasets in use. `changed` is told of a dataset whose positions mean another thing.
+    """The orders of the datasets in use. Lives in one event loop.
 
-    Lives in one event loop.
+    `built` is told of a dataset whose order is there now, `changed` before that when its positions meant
+    something else.
     """
 
-    def __init__(self, path: str, changed: Callable[[int], None]) -> None:
+    def __init__(self, path: str, changed: Callable[[int], None], built: Callable[[int], None]) -> None:
         self._path = path
         self._changed = changed
+        self._built = built
         self._held: OrderedDict[int, _Held] = OrderedDict()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="order")
         self._closed = False
@@ -128,7 +156,7 @@ class Orders:
         reader = CatalogReader.open(self._path)
         try:
             mean_bytes = dataset.total_bytes // max(1, dataset.image_count)
-            return Order(reader.walk(dataset.pk), dataset.listed_ns, mean_bytes)
+            return Order(reader.walk(dataset.pk), reader.parents(dataset.pk), dataset.listed_ns, mean_bytes)
         finally:
             reader.close()
 
@@ -144,3 +172,4 @@ class Orders:
         before, held.order = held.order, future.result()
         if before is not None and held.order is not None and before.pks != held.order.pks:
             self._changed(dataset)
+        self._built(dataset)

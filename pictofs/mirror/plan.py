@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from pictofs.catalog.model import Kind, block_bytes
 from pictofs.link.messages import Priority
@@ -42,8 +43,7 @@ class Fetch(NamedTuple):
     block: int
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(msgspec.Struct, frozen=True):
     """The bytes of a block: `first` to `last` inclusive, both None for the whole object without a range."""
 
     first: int | None

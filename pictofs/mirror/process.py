@@ -16,8 +16,10 @@ import time
 
 from pictofs import stacks
 from pictofs.errors import CacheUnusable, PictofsError
-from pictofs.mirror import directory, logs
+from pictofs.mirror import carter, directory, logs
+from pictofs.mirror.carriage import Carriage
 from pictofs.mirror.engine import IDLE_S, Engine
+from pictofs.mirror.plan import unreserved
 from pictofs.mirror.policy import Limits
 
 _log = logging.getLogger(__name__)
@@ -54,9 +56,10 @@ def run(
             return 0
         try:
             _stand_apart()
+            carriage = _carriage(limits)
             sys.setswitchinterval(SWITCH_S)
             logs.set_up(cache_dir, log_level, log_format)
-            return asyncio.run(_serve(cache_dir, limits, ready_fd, idle_s))
+            return asyncio.run(_serve(cache_dir, limits, ready_fd, idle_s, carriage))
         finally:
             election.release()
     except PictofsError as error:
@@ -65,8 +68,16 @@ def run(
         return error.exit_code
 
 
-async def _serve(cache_dir: str, limits: Limits, ready_fd: int, idle_s: float) -> int:
-    engine = Engine(cache_dir, limits, idle_s=idle_s)
+def _carriage(limits: Limits) -> Carriage:
+    """Before anything that has a thread: it begins with a fork."""
+    try:
+        return Carriage(limits, carter.fork_off(unreserved(limits.transfers), limits.bandwidth_bytes_s))
+    except OSError:
+        return Carriage(limits)  # it starts one when there is something to carry, or says why not
+
+
+async def _serve(cache_dir: str, limits: Limits, ready_fd: int, idle_s: float, carriage: Carriage) -> int:
+    engine = Engine(cache_dir, limits, idle_s=idle_s, make_freight=lambda limits: carriage)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, engine.ended.set)
     try:

@@ -14,7 +14,7 @@ from pictofs.catalog.model import DatasetRow, ImageRow, Kind, node_kind, node_pk
 from pictofs.link.messages import Read
 from pictofs.mirror.access import Membership
 from pictofs.mirror.lookahead import FIRST_WINDOW, WINDOW_LIMIT, Ahead, Face, LookAhead, Sight
-from pictofs.mirror.order import Order, Orders
+from pictofs.mirror.order import ORDERS, Order, Orders
 from pictofs.mirror.prefetch import Prefetch
 from pictofs.mirror.readers import Habit, Readers
 
@@ -25,6 +25,7 @@ WINDOW_BYTES = 256 << 20
 FIRST_FILES = 32
 FIRST_BYTES = 2 << 20
 FULL_WINDOW_BYTES = 64 << 20  # ahead of a reader when the store is full: the spill holds it for a moment
+EARLY = 16                    # misses of a dataset that wait for its order
 _KINDS = (Kind.IMAGE, Kind.ANNOTATION)
 
 
@@ -49,6 +50,7 @@ class Sights:
         self._clock = clock
         self.policy = LookAhead(clock=clock)
         self._datasets: dict[int, tuple[DatasetRow | None, float]] = {}  # and until when it is believed
+        self._early: dict[int, list[tuple[Membership, ImageRow, Face, int]]] = {}  # by dataset
         self._looked_s = float("-inf")
         self._is_crowded = False
 
@@ -90,22 +92,37 @@ class Sights:
     def _miss(self, member: Membership, node: int, pid: int) -> None:
         if member.policy.prefetch == "off":
             return
-        habit = self._readers.habit(pid)
-        if habit is Habit.IDLES:
+        if self._readers.habit(pid) is Habit.IDLES:
             return
         image, face = self._image(node)
         if image is None:
             return
         self._prefetch.prepare()
+        self._place(member, image, face, pid)
+
+    def built(self, dataset: int) -> None:
+        """The order of a dataset is there: what was missed meanwhile is placed in it."""
+        for early in self._early.pop(dataset, ()):
+            self._place(*early)
+
+    def _place(self, member: Membership, image: ImageRow, face: Face, pid: int) -> None:
         dataset = self._dataset(image.dataset)
         order = self._orders.order(dataset) if dataset is not None else None
-        if dataset is None or order is None:
+        if dataset is None:
+            return
+        if order is None:
+            if len(self._early) >= ORDERS:
+                self._early.clear()
+            early = self._early.setdefault(dataset.pk, [])
+            if len(early) < EARLY:
+                early.append((member, image, face, pid))
             return
         positions = order.positions(image.pk)
         if positions is None:
             return
         by_name, by_inode = positions
-        sight = Sight(dataset.pk, face, by_name, pid, True, False, habit is Habit.READS, by_inode)
+        fills = self._readers.habit(pid) is Habit.READS
+        sight = Sight(dataset.pk, face, by_name, pid, True, False, fills, by_inode)
         self._act(member, dataset, order, sight, sizes=image.size_bytes is None)
 
     def _act(

@@ -7,17 +7,16 @@ generation; bytes of another size or generation belong to another version, under
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 import google_crc32c
+import msgspec
 
 from pictofs.catalog import Catalog
 from pictofs.catalog.model import Change, ImageRow, Kind, node_id
 from pictofs.errors import Stale
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True):
     """What the storage host says of a whole object; empty where it does not."""
 
     size_bytes: int
@@ -26,8 +25,7 @@ class Seen:
     crc32c: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """The node that bytes just seen belong to, 0 for none; `stale` when it is not the node asked for."""
 
     node: int

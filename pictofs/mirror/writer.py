@@ -12,8 +12,10 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
+
+import msgspec
 
 from pictofs.catalog.model import BlockRow
 from pictofs.errors import TransferError
@@ -26,8 +28,7 @@ BATCH_BLOCKS = 64
 BATCH_BYTES = 32 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(msgspec.Struct, frozen=True):
     """Checked bytes on their way into the store."""
 
     node: int
@@ -46,7 +47,7 @@ class Block:
             os.unlink(self.body.path)
         except OSError as error:
             raise TransferError(f"what arrived cannot be read again: {error.strerror}") from error
-        return replace(self, body=body)
+        return msgspec.structs.replace(self, body=body)
 
 
 Keep = Callable[[Sequence[Block]], list[BlockRow | BaseException]]

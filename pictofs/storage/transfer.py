@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, TypeAlias
 
+import msgspec
+
 from pictofs.storage.address import described
 
 Target: TypeAlias = "str | os.PathLike[str] | BinaryIO"
 
 
-@dataclass(frozen=True, slots=True)
-class Get:
+class Get(msgspec.Struct, frozen=True):
     """One object, or the bytes `first` to `last` of it (both inclusive; None: its beginning, its end).
 
     `if_match` is the ETag and `generation` the x-goog-generation that the object must still have;

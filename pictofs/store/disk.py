@@ -11,17 +11,16 @@ whoever was told a path opens a whole file, or none.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from diskcache import Disk
 from diskcache.core import MODE_BINARY
 
 Body = bytes | bytearray | memoryview
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """A body that lies in a file already, on the same file system, whole: it is moved into the store."""
 
     path: str

@@ -50,7 +50,7 @@ LIBRARIES: dict[str, set[str]] = {
     "fuse": {"drivers"},
     "google_crc32c": {"storage", "store", "download", "mirror", "emulator"},
     "cachetools": {"mirror", "tree", "ui"},
-    "msgspec": {"api", "link", "mirror", "tree", "vfs", "catalog", "emulator"},
+    "msgspec": {"api", "storage", "link", "mirror", "tree", "vfs", "catalog", "store", "emulator"},
     "prometheus_client": {"vfs"},
     "tomllib": {"mount"},
     "tomli": {"mount"},

@@ -28,7 +28,7 @@ def dataset(**given: Any) -> DatasetRow:
     row = DatasetRow(
         1, 1, "d1", "D", "d", "D", False, b"{}", "f1", 0, 0, 10, 0, 0, 0, "", 0, 0, 1, False
     )
-    return replace(row, **given)
+    return msgspec.structs.replace(row, **given)
 
 
 def image(**given: Any) -> ImageRow:
@@ -39,7 +39,7 @@ def image(**given: Any) -> ImageRow:
 
 
 def annotation(**given: Any) -> AnnotationRow:
-    return replace(AnnotationRow(1, 1, 1, 10, "v", 0, NOW_NS, False), **given)
+    return msgspec.structs.replace(AnnotationRow(1, 1, 1, 10, "v", 0, NOW_NS, False), **given)
 
 
 def dataset_facts(**given: Any) -> DatasetFacts:
@@ -47,4 +47,4 @@ def dataset_facts(**given: Any) -> DatasetFacts:
 
 
 def image_facts(name: str, **given: Any) -> ImageFacts:
-    return replace(ImageFacts(f"id-{name}", name, "/", 100, 1, "new", "train"), **given)
+    return msgspec.structs.replace(ImageFacts(f"id-{name}", name, "/", 100, 1, "new", "train"), **given)

@@ -6,6 +6,8 @@ import asyncio
 import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -103,6 +105,55 @@ def test_a_body_comes_into_the_file_that_was_named_and_its_checksum_comes_back(
         assert sender.carriage.bytes_received == sum(len(BODY) - n for n in range(20))
 
     run(tmp_path, scenario)
+
+
+FORKED = """
+import asyncio, os, sys
+from pathlib import Path
+from pictofs.mirror import carter
+from pictofs.mirror.carriage import Carriage
+from pictofs.mirror.policy import Limits, Policy
+from pictofs.storage import Get
+
+lock = os.open(sys.argv[2] + ".lock", os.O_CREAT | os.O_RDWR)
+spare = carter.fork_off(8, None)
+
+async def main():
+    carriage = Carriage(Limits(1 << 30, 0), spare)
+    ended = asyncio.Event()
+    for number in range(2):
+        ended.clear()
+        carriage.send(
+            Policy(timeout_s=5.0), [(number, Get(sys.argv[1], sink=sys.argv[2] + str(number)))],
+            lambda outcomes: ended.set(),
+        )
+        await asyncio.wait_for(ended.wait(), 20)
+        folder = f"/proc/{carriage.pid}/fd"
+        opened = [os.readlink(f"{folder}/{each}") for each in os.listdir(folder)]
+        print(carriage.pid == spare[0], sys.argv[2] + ".lock" in opened, flush=True)
+        if number == 0:
+            os.kill(carriage.pid, 9)
+    await carriage.stop()
+
+asyncio.run(main())
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    print("no child is left")
+"""
+
+
+def test_a_carter_that_was_forked_off_holds_nothing_of_its_parents_and_is_replaced_when_it_dies(
+    host: Host, tmp_path: Path
+) -> None:
+    url = host.put("/a.jpg", BODY)
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FORKED, url, str(tmp_path / "file")],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines() == ["True False", "False False", "no child is left"]
+    assert (tmp_path / "file0").read_bytes() == (tmp_path / "file1").read_bytes() == BODY
 
 
 def test_a_carter_that_may_hold_a_key_writes_no_core_file(host: Host, tmp_path: Path) -> None:

@@ -84,6 +84,20 @@ def test_who_jumps_from_the_end_to_the_beginning_is_followed_again() -> None:
     assert len(reader.missed) <= 6
 
 
+def test_who_has_walked_through_a_directory_is_expected_to_walk_through_the_next() -> None:
+    reader = Reader()
+    for position in [*range(840, 960), *range(720, 840), *range(600, 720)]:
+        reader.read(position)
+    assert reader.missed == [840, 841, 720, 600]
+
+
+def test_a_jump_after_a_walk_is_expected_to_be_one_only_once() -> None:
+    reader = Reader()
+    for position in [*range(100), 3000, 2000, 1000]:
+        reader.read(position)
+    assert {at for each in reader.asked for at in each.positions if at >= 1000} == {3001, 3002, 3003, 3004}
+
+
 def test_the_window_doubles_while_it_is_hit_and_ends_at_the_limit() -> None:
     reader = Reader(limit=64)
     for position in range(500):

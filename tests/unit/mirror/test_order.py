@@ -15,6 +15,15 @@ def test_an_image_stands_at_two_positions() -> None:
     assert order.along(Axis.INODES, range(5)) == [10, 20, 30, 5, 40]
 
 
+def test_by_inode_subdirectories_come_where_their_number_stands_as_cp_takes_them() -> None:
+    # readdir: the subdirectories 7 (with 9 in it) and 8, then the images of the root, which is 1
+    pages = [(9, [70]), (7, [60, 50]), (8, [5, 40]), (1, [3, 100])]
+    order = Order(pages, {1: 0, 7: 1, 8: 1, 9: 7})
+    assert order.along(Axis.NAMES, range(7)) == [70, 60, 50, 5, 40, 3, 100]
+    assert order.along(Axis.INODES, range(7)) == [3, 70, 50, 60, 5, 40, 100]
+    assert [order.positions(pk) for pk in (70, 100)] == [(0, 1), (6, 6)]
+
+
 def test_an_empty_dataset_has_no_positions() -> None:
     order = Order([])
     assert len(order) == 0
