@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FIRST_JOBS = 32
+FIRST_JOBS = 48
 FEWEST_JOBS = 4
 PERIOD_S = 0.25
 GREW = 1.04

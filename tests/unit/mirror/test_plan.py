@@ -37,22 +37,22 @@ def test_demand_comes_before_look_ahead_and_that_before_fill_each_in_order() -> 
     assert chosen == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2), (2, 3)]
 
 
-def test_what_nobody_waits_for_leaves_a_quarter_of_the_slots_to_demand() -> None:
-    assert len(plan(queue(fill=100), {}, 64)) == 48
-    assert len(plan(queue(fill=100, look_ahead=100), {Priority.LOOK_AHEAD: 40}, 64)) == 8
-    assert len(plan(queue(demand=100), {Priority.FILL: 48}, 64)) == 16
+def test_what_nobody_waits_for_leaves_an_eighth_of_the_slots_to_demand() -> None:
+    assert len(plan(queue(fill=100), {}, 64)) == 56
+    assert len(plan(queue(fill=100, look_ahead=100), {Priority.LOOK_AHEAD: 48}, 64)) == 8
+    assert len(plan(queue(demand=100), {Priority.FILL: 56}, 64)) == 8
 
 
 def test_a_convoy_takes_no_slot_of_those_that_are_kept_for_demand() -> None:
-    assert len(plan(queue(demand=100), {}, 64, carried=500)) == 16
-    assert len(plan(queue(fill=100), {}, 64, carried=40)) == 8
-    assert len(plan(queue(fill=100), {}, 64, carried=48)) == 0
+    assert len(plan(queue(demand=100), {}, 64, carried=500)) == 8
+    assert len(plan(queue(fill=100), {}, 64, carried=40)) == 16
+    assert len(plan(queue(fill=100), {}, 64, carried=56)) == 0
 
 
 def test_a_convoy_has_a_backlog_while_demand_leaves_it_slots() -> None:
-    assert spare({}, 64, 0) == 48 + BACKLOG
-    assert spare({}, 64, 48 + BACKLOG) == 0
-    assert spare({Priority.DEMAND: 16}, 64, 60) == 48 + BACKLOG - 60
+    assert spare({}, 64, 0) == 56 + BACKLOG
+    assert spare({}, 64, 56 + BACKLOG) == 0
+    assert spare({Priority.DEMAND: 8}, 64, 60) == 56 + BACKLOG - 60
     assert spare({Priority.DEMAND: 20}, 64, 60) == 44 + BACKLOG - 60
     assert spare({Priority.DEMAND: 64}, 64, 0) == 0
 
