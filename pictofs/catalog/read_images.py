@@ -30,6 +30,10 @@ _LISTED = (
     "ifnull((SELECT t.size FROM truth t WHERE t.image = pk), size), created_ns "
     "FROM image WHERE directory = ? AND file_name > ? ORDER BY file_name LIMIT ?"
 )
+_NAMES = (
+    "SELECT pk, ifnull(ino, pk), file_name FROM image WHERE directory = ? AND file_name > ? "
+    "ORDER BY file_name LIMIT ?"
+)
 _FOUND = (
     "SELECT i.pk, ifnull(i.ino, i.pk), i.file_name, "
     "ifnull((SELECT t.size FROM truth t WHERE t.image = i.pk), i.size), i.created_ns, "
@@ -83,6 +87,10 @@ class ImageReads(Connected):
     def listed_images(self, directory: int, after_name: str = "", limit: int = 1000) -> list[ListedImage]:
         """As `images`, with what a listing takes."""
         return list(map(ListedImage._make, self._rows(_LISTED, (directory, after_name, limit))))
+
+    def image_names(self, directory: int, after_name: str, limit: int) -> list[tuple[int, int, str]]:
+        """(pk, pk of the first version, file name) of the same, at half the cost again."""
+        return self._rows(_NAMES, (directory, after_name, limit))
 
     def image_of_annotation_name(self, directory: int, annotation_name: str) -> ImageRow | None:
         """The image whose annotation has that name under annotations/."""

@@ -75,7 +75,7 @@ class Streams:
             self._troubles.note(f"ahead of need: {error}")
 
     def _row(self, node: int) -> tuple[int, int]:
-        """(organization, blocks) of an archive; 0 blocks for one that is gone or of unknown size."""
+        """(organization, blocks) of an archive; 0 blocks of one that is gone, of unknown size or all here."""
         now_s = self._clock()
         known = self._rows.get(node)
         if known is None or now_s >= known[2]:
@@ -85,6 +85,8 @@ class Streams:
             dataset = self._reader.dataset(row.dataset) if row else None
             gone = row is None or dataset is None or row.gone
             count = 0 if gone or row is None else -(-(row.size_bytes or 0) // EXPORT_BLOCK_BYTES)
+            if count and row is not None and self._reader.whole(node, row.size_bytes):
+                count = 0  # there is nothing to come ahead of
             known = self._rows[node] = (dataset.organization if dataset else 0, count, now_s + ROWS_S)
         return known[0], known[1]
 

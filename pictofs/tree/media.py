@@ -10,8 +10,8 @@ the entry before it: its row still holds the name when the file is gone, so a di
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from pictofs.catalog.model import (
     MEDIA_BLOCK_BYTES,
@@ -20,7 +20,6 @@ from pictofs.catalog.model import (
     FoundImage,
     ImageRow,
     Kind,
-    ListedImage,
     node_id,
     node_kind,
     node_pk,
@@ -38,6 +37,7 @@ from pictofs.tree.xattrs import of_annotation, of_image
 ANNOTATION_AGES = 10
 
 _IMAGE = int(Kind.IMAGE)
+_Files: TypeAlias = Callable[[Selection, int, str, int], list[DirEntry]]
 
 class MediaDirectory(Place):
     """A directory of a dataset, under one of its two faces."""
@@ -83,6 +83,9 @@ class MediaDirectory(Place):
 
     def readdir(self, node: int, cookie: int, limit: int, asked: Asked) -> list[DirEntry]:
         """Subdirectories by name, then files by the name of their image."""
+        return self._entries(node, cookie, limit, asked, self._dir_entries)
+
+    def _entries(self, node: int, cookie: int, limit: int, asked: Asked, files: _Files) -> list[DirEntry]:
         ground = self._ground
         directory = ground.directory(node_pk(node))
         if cookie == 0:
@@ -99,8 +102,7 @@ class MediaDirectory(Place):
                 mode = ground.attributes.directory_mode
                 entries.append(DirEntry(folder.file_name, child, child, mode, child, attr))
         if len(entries) < limit:
-            images = selection.listed(directory.pk, after_image, limit - len(entries))
-            entries += self._dir_entries(images)
+            entries += files(selection, directory.pk, after_image, limit - len(entries))
         return entries
 
     def xattrs(self, node: int) -> dict[str, str]:
@@ -163,7 +165,7 @@ class MediaDirectory(Place):
     def _file_entry(self, image: Any, valid_s: float, asked: Asked) -> Entry:
         raise NotImplementedError
 
-    def _dir_entries(self, images: Sequence[ImageRow | ListedImage]) -> list[DirEntry]:
+    def _dir_entries(self, selection: Selection, directory: int, after: str, limit: int) -> list[DirEntry]:
         raise NotImplementedError
 
 
@@ -184,10 +186,21 @@ class ImagesDirectory(MediaDirectory):
     def _file_entry(self, image: ImageRow | FoundImage, valid_s: float, asked: Asked) -> Entry:
         return Entry(self._files.attr(image), valid_s)
 
-    def _dir_entries(self, images: Sequence[ImageRow | ListedImage]) -> list[DirEntry]:
+    def names(self, node: int, cookie: int, limit: int, asked: Asked) -> list[DirEntry]:
+        """See Place; half the cost, of which 200,000 take a second."""
+        return self._entries(node, cookie, limit, asked, self._names)
+
+    def _names(self, selection: Selection, directory: int, after: str, limit: int) -> list[DirEntry]:
+        mode = self._ground.attributes.file_mode
+        return [
+            DirEntry(name, pk << 8 | _IMAGE, ino << 8 | _IMAGE, mode, pk << 8 | _IMAGE, None)
+            for pk, ino, name in selection.names(directory, after, limit)
+        ]
+
+    def _dir_entries(self, selection: Selection, directory: int, after: str, limit: int) -> list[DirEntry]:
         file, mode, kind = self._ground.attributes.file, self._ground.attributes.file_mode, int(Kind.IMAGE)
         entries = []
-        for image in images:
+        for image in selection.listed(directory, after, limit):
             node, ino, size_bytes = image.pk << 8 | kind, image.ino << 8 | kind, image.size_bytes
             attr = None
             if size_bytes is not None:
@@ -215,7 +228,7 @@ class AnnotationsDirectory(MediaDirectory):
             valid_s = self._ground.freshness.until_old_s(row.fetched_ns, ANNOTATION_AGES, valid_s)
         return Entry(self._files.attr(row, valid_s), valid_s)
 
-    def _dir_entries(self, images: Sequence[ImageRow | ListedImage]) -> list[DirEntry]:
+    def _dir_entries(self, selection: Selection, directory: int, after: str, limit: int) -> list[DirEntry]:
         # the body's row is another query each; who wants attributes asks for them
         mode, kind, image_kind = self._ground.attributes.file_mode, int(Kind.ANNOTATION), int(Kind.IMAGE)
         return [
@@ -227,7 +240,7 @@ class AnnotationsDirectory(MediaDirectory):
                 image.pk << 8 | image_kind,
                 None,
             )
-            for image in images
+            for image in selection.listed(directory, after, limit)
         ]
 
 

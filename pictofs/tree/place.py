@@ -34,6 +34,10 @@ class Place:
         """At most `limit` entries behind `cookie`."""
         refuse(errno.ENOTDIR)
 
+    def names(self, node: int, cookie: int, limit: int, asked: Asked) -> list[DirEntry]:
+        """The same, perhaps without attributes: for who asks for names alone."""
+        return self.readdir(node, cookie, limit, asked)
+
     def readlink(self, node: int) -> bytes:
         """The target."""
         refuse(errno.EINVAL)

@@ -56,6 +56,12 @@ class Selection:
             return self._ground.reader.listed_images(directory, after, limit)
         return self.images(directory, after, limit)
 
+    def names(self, directory: int, after: str, limit: int) -> Sequence[tuple[int, int, str]]:
+        """(pk, inode's pk, file name) of the same."""
+        if self._view is None and self._status is None:
+            return self._ground.reader.image_names(directory, after, limit)
+        return [(row.pk, row.ino, row.file_name) for row in self.images(directory, after, limit)]
+
     def images(self, directory: int, after: str, limit: int) -> list[ImageRow]:
         """At most `limit` images of `directory` behind the file name `after`; fewer only at the end."""
         shown: list[ImageRow] = []
@@ -95,6 +101,10 @@ class NoSelection(Selection):
         return None
 
     def listed(self, directory: int, after: str, limit: int) -> Sequence[ImageRow | ListedImage]:
+        """None."""
+        return []
+
+    def names(self, directory: int, after: str, limit: int) -> Sequence[tuple[int, int, str]]:
         """None."""
         return []
 

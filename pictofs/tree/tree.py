@@ -88,6 +88,10 @@ class Tree:
         """At most `limit` entries behind `cookie`, from a complete listing; empty at the end."""
         return self._place(node).readdir(node, cookie, limit, asked)
 
+    def names(self, node: int, cookie: int, limit: int, asked: Asked = NOTHING_ASKED) -> list[DirEntry]:
+        """The same, perhaps without attributes: for who asks for names alone."""
+        return self._place(node).names(node, cookie, limit, asked)
+
     def readlink(self, node: int) -> bytes:
         """The target of a symbolic link."""
         return self._place(node).readlink(node)

@@ -96,16 +96,23 @@ class Vfs:
         return self._run("getattr", node, "", lambda asked: self._tree.getattr(node, asked), done, fail)
 
     def readdir(
-        self, node: int, cookie: int, limit: int, done: types.Done[list[DirEntry]], fail: Fail
+        self,
+        node: int,
+        cookie: int,
+        limit: int,
+        done: types.Done[list[DirEntry]],
+        fail: Fail,
+        *,
+        names_only: bool = False,
     ) -> Ticket | None:
         """At most `limit` entries behind `cookie` (0: from the start); an empty list is the end.
 
+        `names_only`: they may come without attributes.
+
         `.` and `..` are the driver's, see `dots`; cookies from 1 to 255 are never ours, so it may use them.
         """
-        tree = self._tree
-        return self._run(
-            "readdir", node, "", lambda asked: tree.readdir(node, cookie, limit, asked), done, fail
-        )
+        entries = self._tree.names if names_only else self._tree.readdir
+        return self._run("readdir", node, "", lambda asked: entries(node, cookie, limit, asked), done, fail)
 
     def readlink(self, node: int, done: types.Done[bytes], fail: Fail) -> Ticket | None:
         """The target of a symbolic link."""

@@ -91,7 +91,10 @@ class FolderVfs:
         found.size_known = True
         done(found.attr)
 
-    def readdir(self, node: int, cookie: int, limit: int, done: Done[list[DirEntry]], fail: Fail) -> None:
+    def readdir(
+        self, node: int, cookie: int, limit: int, done: Done[list[DirEntry]], fail: Fail,
+        *, names_only: bool = False,
+    ) -> None:
         directory = self.nodes.get(node)
         if directory is None or directory.children is None:
             fail(errno.ENOTDIR)

@@ -85,6 +85,7 @@ class Product:
                         pin(pid, cpus)
                 here = root / folder.relative_to(self._data)
                 os.stat(here)
+                settle(pids["fetching"])
                 yield Place(here, lambda: operations(mountpoint), pids)
 
         return serve
@@ -110,6 +111,18 @@ class Product:
         if ran.returncode:
             raise SystemExit(f"pictofs {words[0]}: {ran.stderr}")
         return ran.stdout
+
+
+def settle(pid: int, limit_s: float = 20.0) -> None:
+    """Until a process that has just begun rests: what it does for a mount once is no part of a read."""
+    before, until_s = -1, time.monotonic() + limit_s
+    while time.monotonic() < until_s:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks = int(fields[11]) + int(fields[12])
+        if ticks == before:
+            return
+        before = ticks
+        time.sleep(0.3)
 
 
 def await_one_file(path: Path, store: Path, limit_s: float = 120.0) -> None:

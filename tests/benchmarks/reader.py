@@ -21,11 +21,12 @@ Steps = Iterator[None]      # yields after each file, entry or page
 
 
 def epoch(folder: str, names: list[str], seed: int) -> Steps:
-    """Every file once, shuffled."""
+    """Every file once, shuffled; by names alone, since folders lie deeper on one mount than on another."""
     random.Random(seed).shuffle(names)
+    os.chdir(folder)
     yield
     for name in names:
-        fd = os.open(f"{folder}/{name}", os.O_RDONLY)
+        fd = os.open(name, os.O_RDONLY)
         while os.read(fd, _CHUNK_BYTES):
             pass
         os.close(fd)

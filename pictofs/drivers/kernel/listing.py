@@ -25,6 +25,7 @@ _KEPT_S = 2.0                      # for the next request of a reader that is at
 @dataclass(frozen=True, slots=True)
 class _Rest:
     rows: list[DirEntry]
+    plus: bool         # they were asked for with attributes
     first: int
     valid_s: float
     born_s: float
@@ -43,13 +44,13 @@ class Listings:
     ) -> Ticket | None:
         """What stands behind `cookie`, at most `size` bytes of fuse_dirent(plus); none at the end."""
         rest = self._rests.pop((node, cookie), None)
-        if rest is not None and rest.born_s + _KEPT_S > self._clock():
+        if rest is not None and rest.born_s + _KEPT_S > self._clock() and (rest.plus or not plus):
             done(self._cut(node, rest, size, plus, []))
             return None
         head = [] if cookie >= replies.DOTDOT else replies.dots(self._vfs.dots(node), cookie, plus)
         after = 0 if cookie <= replies.DOTDOT else cookie
         arrived = partial(self._arrived, node, size, plus, head, done)
-        return self._vfs.readdir(node, after, PAGE_ROWS, arrived, fail)
+        return self._vfs.readdir(node, after, PAGE_ROWS, arrived, fail, names_only=not plus)
 
     def changed(self, nodes: Iterable[int]) -> None:
         """These directories are others now."""
@@ -62,14 +63,14 @@ class Listings:
         rows: list[DirEntry],
     ) -> None:
         valid_s = self._valid_s(node) if plus and rows else 0.0
-        done(self._cut(node, _Rest(rows, 0, valid_s, self._clock()), size, plus, head))
+        done(self._cut(node, _Rest(rows, plus, 0, valid_s, self._clock()), size, plus, head))
 
     def _cut(self, node: int, rest: _Rest, size: int, plus: bool, head: list[bytes]) -> bytes:
         room_bytes = size - sum(map(len, head))
         packed, following = replies.rows(rest.rows, rest.first, room_bytes, plus, rest.valid_s)
         if rest.first < following < len(rest.rows):
             key = node, rest.rows[following - 1].cookie
-            self._rests[key] = _Rest(rest.rows, following, rest.valid_s, rest.born_s)
+            self._rests[key] = _Rest(rest.rows, rest.plus, following, rest.valid_s, rest.born_s)
             if len(self._rests) > _STREAMS:
                 self._rests.popitem(last=False)
         return b"".join(head + packed)

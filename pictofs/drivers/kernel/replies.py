@@ -15,6 +15,7 @@ _NO_ATTR = (0,) * 16
 _NO_ENTRY = (0,) * 22
 DOT, DOTDOT = 1, 2                 # cookies of `.` and `..`; those of vfs begin above 255
 _pack_rows = [wire.dirent(length).pack for length in range(256)]             # by length of the name
+_ROW_BYTES = [wire.dirent(length).size for length in range(256)]
 _pack_rows_plus = [wire.direntplus(length).pack for length in range(256)]
 _pack_entry, _ENTRY_BYTES = wire.ENTRY_REPLY.pack, wire.ENTRY_REPLY.size
 
@@ -108,6 +109,19 @@ def dots(inos: tuple[int, int], after: int, plus: bool) -> list[bytes]:
     return found
 
 
+def _names(entries: list[DirEntry], first: int, room_bytes: int) -> tuple[list[bytes], int]:
+    packed: list[bytes] = []
+    add, pack, row_bytes = packed.append, _pack_rows, _ROW_BYTES
+    for row in entries[first:] if first else entries:
+        name = row.name.encode()
+        length = len(name)
+        room_bytes -= row_bytes[length]
+        if room_bytes < 0:
+            break
+        add(pack[length](row.ino, row.cookie, length, row.mode >> 12, name))
+    return packed, first + len(packed)
+
+
 def rows(
     entries: list[DirEntry], first: int, room_bytes: int, plus: bool, valid_s: float
 ) -> tuple[list[bytes], int]:
@@ -116,21 +130,20 @@ def rows(
     `valid_s` is how long the names hold. A row without attributes (the size is not known) leaves the kernel
     to look the name up when somebody wants more than its name.
     """
+    if not plus:
+        return _names(entries, first, room_bytes)
     packed: list[bytes] = []
     add = packed.append
     name_s, name_ns = _seconds(valid_s)
-    head_bytes = wire.DIRENTPLUS_BYTES if plus else wire.DIRENT_BYTES
     for index in range(first, len(entries)):
         row = entries[index]
         name = row.name.encode()
         length = len(name)
-        room_bytes -= head_bytes + (length + 7 & ~7)
+        room_bytes -= wire.DIRENTPLUS_BYTES + (length + 7 & ~7)
         if room_bytes < 0:
             return packed, index
         attr = row.attr
-        if not plus:
-            add(_pack_rows[length](row.ino, row.cookie, length, row.mode >> 12, name))
-        elif attr is None or not attr.size_known:
+        if attr is None or not attr.size_known:
             add(_pack_rows_plus[length](*_NO_ENTRY, row.ino, row.cookie, length, row.mode >> 12, name))
         else:
             # as `entry` is, and for the same reason

@@ -17,10 +17,12 @@ class Counting(FolderVfs):
     """Counts how often it was asked."""
 
     asked = 0
+    names_only = False
 
-    def readdir(self, *arguments: object) -> None:
+    def readdir(self, *arguments: object, names_only: bool = False) -> None:
         self.asked += 1
-        super().readdir(*arguments)
+        self.names_only = names_only
+        super().readdir(*arguments, names_only=names_only)
 
 
 @pytest.fixture(scope="module")
@@ -85,4 +87,16 @@ def test_readers_that_went_away_are_not_remembered_for_ever(vfs: Counting) -> No
     for _, cookie, _ in rows[2:200]:
         page(listings, cookie, 4096, False)
     assert len(listings._rests) <= 64
+    vfs.close()
+
+
+def test_who_asks_for_attributes_behind_names_alone_gets_them(vfs: Counting) -> None:
+    listings = Listings(vfs)
+    rows = page(listings, 0, 4096, plus=False)
+    assert vfs.names_only
+    rows = page(listings, rows[-1][1], 4096, plus=True)
+    assert all(node for _, _, node in rows)
+    assert (vfs.asked, vfs.names_only) == (2, False)
+    assert page(listings, rows[-1][1], 4096, plus=False)  # attributes too many are no reason to ask again
+    assert vfs.asked == 2
     vfs.close()

@@ -89,6 +89,22 @@ def test_every_listed_name_resolves_to_the_node_that_the_listing_gave(bench: Ben
     assert compare(1) > 80
 
 
+@pytest.mark.parametrize("settings", [{}, {"status_filter": "complete"}, {"status_filter": "new"}], ids=str)
+def test_names_alone_are_those_of_the_listing_with_attributes(
+    benches: Callable[..., Bench], settings: dict[str, str]
+) -> None:
+    bench = benches(**settings)
+    furnish(bench)
+
+    def compare(node: int) -> int:
+        listed, named = bench.entries(node), bench.entries(node, 3, names_only=True)
+        plain = [(each.name, each.node, each.ino, each.mode, each.cookie) for each in listed]
+        assert [(each.name, each.node, each.ino, each.mode, each.cookie) for each in named] == plain
+        return len(listed) + sum(compare(each.node) for each in listed if stat.S_ISDIR(each.mode))
+
+    assert compare(1) > 20
+
+
 def test_cookies_that_a_driver_may_use_for_dots_are_never_ours(bench: Bench) -> None:
     assert all(entry.cookie > 255 for entry in bench.entries(bench.node("org/Cars/images")))
 

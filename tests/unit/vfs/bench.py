@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -199,9 +200,10 @@ class Bench:
     def attr(self, path: str) -> Attr:
         return self.ask(self.vfs.getattr, self.node(path))
 
-    def entries(self, node: int, limit: int = 1000) -> list[DirEntry]:
+    def entries(self, node: int, limit: int = 1000, *, names_only: bool = False) -> list[DirEntry]:
         found: list[DirEntry] = []
-        while page := self.ask(self.vfs.readdir, node, found[-1].cookie if found else 0, limit):
+        readdir = partial(self.vfs.readdir, names_only=names_only)
+        while page := self.ask(readdir, node, found[-1].cookie if found else 0, limit):
             assert len(page) <= limit
             found += page
         return found
