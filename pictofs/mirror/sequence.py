@@ -2,10 +2,11 @@
 
 A reader is a process on one archive. Some blocks in a row are proof enough for a window as long as the row;
 so the window doubles as long as the reader goes on, and whoever takes one member and goes has fetched little
-in vain. It is gone with the first step aside. News come late and out of order: a block that was here is told
-of some time after it was read, one that was not when it is asked for, and the kernel asks ahead of who reads.
-So what lies within the row or the window is no step aside. Whoever begins at the end reads the directory
-there: the end comes in one piece.
+in vain. Who begins with the first byte most likely wants all: four times the row then, which is two latencies
+instead of five until a link of 1 Gbit/s is full. The window is gone with the first step aside. News come late
+and out of order: a block that was here is told of some time after it was read, one that was not when it is
+asked for, and the kernel asks ahead of who reads. So what lies within the row or the window is no step aside.
+Whoever begins at the end reads the directory there: the end comes in one piece.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ READERS = 256
 PROOF_BLOCKS = 4           # a picture lies in two, and the kernel reads ahead into a third
 LONGEST_WINDOW = 128       # 32 MiB
 STEP_BLOCKS = 8            # one transfer
+FROM_THE_START = 4         # times the row, of a row that began with the archive
 SLACK = 1                  # blocks that may be skipped: what is stored with headers between
 END_SHARE = 256            # of an archive: its end, where the directory is, and never much of it
 END_BLOCKS = 16
@@ -67,7 +69,8 @@ class Sequences:
         step = min(STEP_BLOCKS, reader.window // 2)
         if len(reader.row) < PROOF_BLOCKS or (reader.window and reader.reach - at > reader.window - step):
             return range(0)
-        reader.window = min(longest, len(reader.row))
+        times = 1 if reader.row.start else FROM_THE_START
+        reader.window = min(longest, times * len(reader.row))
         end = min(count, at + reader.window)
         ahead = range(reader.reach, end)
         reader.reach = max(reader.reach, end)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from pictofs.mirror.sequence import LONGEST_WINDOW, PROOF_BLOCKS, STEP_BLOCKS, Sequences
+from pictofs.mirror.sequence import FROM_THE_START, LONGEST_WINDOW, PROOF_BLOCKS, STEP_BLOCKS, Sequences
 
 COUNT = 10_000
 
@@ -24,19 +24,29 @@ def test_who_takes_one_picture_and_goes_has_fetched_nothing_in_vain() -> None:
 
 def test_what_is_fetched_ahead_is_never_more_than_what_was_read_in_order() -> None:
     sequences = Sequences()
+    for read, block in enumerate(range(1000, 1500), 1):
+        ahead = sequences.seen(1, 1, block, block, COUNT)
+        assert not ahead or ahead.stop - block - 1 <= read
+
+
+def test_who_begins_with_the_first_byte_is_four_times_as_far_ahead() -> None:
+    sequences = Sequences()
     for block in range(500):
         ahead = sequences.seen(1, 1, block, block, COUNT)
-        assert not ahead or ahead.stop - block - 1 <= block + 1
+        assert not ahead or ahead.stop - block - 1 <= min(LONGEST_WINDOW, FROM_THE_START * (block + 1))
+        assert bool(ahead) or block != PROOF_BLOCKS - 1
+    sequences.seen(1, 1, 5000, 5002, COUNT)
+    assert len(sequences.seen(1, 1, 5003, 5003, COUNT)) == PROOF_BLOCKS, "a row elsewhere proves itself"
 
 
 def test_the_window_begins_small_and_doubles_with_every_proof() -> None:
     sequences = Sequences()
     asked: list[range] = []
-    for block in range(2000):
+    for block in range(1000, 3000):
         ahead = sequences.seen(1, 1, block, block, COUNT)
         if ahead:
             asked.append(ahead)
-    assert asked[0] == range(PROOF_BLOCKS, 2 * PROOF_BLOCKS)
+    assert asked[0] == range(1000 + PROOF_BLOCKS, 1000 + 2 * PROOF_BLOCKS)
     assert all(left.stop == right.start for left, right in itertools.pairwise(asked)), "each once"
     assert max(len(ahead) for ahead in asked) <= LONGEST_WINDOW
     assert len(asked) < 2000 / STEP_BLOCKS + 12, "few requests for many blocks"
@@ -63,12 +73,12 @@ def test_a_step_aside_ends_the_window() -> None:
 
 def test_news_that_come_late_or_out_of_order_are_no_step_aside() -> None:
     sequences = Sequences()
-    assert not sequences.seen(1, 1, 0, 0, COUNT)
-    assert sequences.seen(1, 1, 1, 3, COUNT) == range(4, 8)
-    assert not sequences.seen(1, 1, 0, 0, COUNT), "a block that was here is told of later"
-    assert sequences.seen(1, 1, 8, 8, COUNT) == range(9, 18), "those before it were here"
-    assert not sequences.seen(1, 1, 4, 7, COUNT)
-    assert sequences.seen(1, 1, 18, 18, COUNT) == range(19, 38)
+    assert not sequences.seen(1, 1, 10, 10, COUNT)
+    assert sequences.seen(1, 1, 11, 13, COUNT) == range(14, 18)
+    assert not sequences.seen(1, 1, 10, 10, COUNT), "a block that was here is told of later"
+    assert sequences.seen(1, 1, 18, 18, COUNT) == range(19, 28), "those before it were here"
+    assert not sequences.seen(1, 1, 14, 17, COUNT)
+    assert sequences.seen(1, 1, 28, 28, COUNT) == range(29, 48)
 
 
 def test_late_news_of_the_row_before_do_not_end_the_new_one() -> None:
