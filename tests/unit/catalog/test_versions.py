@@ -20,6 +20,10 @@ def assert_listed_as_looked_up(world: World) -> None:
     assert rows
     for listed, row in zip(world.catalog.listed_images(world.root), rows, strict=True):
         assert listed._asdict() == {name: getattr(row, name) for name in listed._fields}
+    named: list[tuple[int, int, str]] = []
+    while page := world.catalog.image_names(world.root, named[-1][2] if named else "", 2):
+        named += page
+    assert named == [(row.pk, row.ino, row.file_name) for row in rows]
 
 
 def test_a_size_learned_from_storage_stays_through_listings_that_bring_none(world: World) -> None:
@@ -58,6 +62,8 @@ def test_a_stored_object_of_another_size_is_another_version_that_the_next_listin
     assert (node_id(world.root, Kind.IMAGES), "a.jpg") in change.entries
     assert not world.list(facts), "what the listing says has not changed"
     assert current(world) == new
+    world.list(facts, image(2, "b.jpg"), image(3, "c.jpg"))
+    assert_listed_as_looked_up(world)
     assert_listed_as_looked_up(world)
     world.list(image(1, "a.jpg", size_bytes=1001))
     assert current(world).size_bytes == 1001
