@@ -10,6 +10,7 @@ socket to its parent does; whatever was under way is then the parent's to order 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import os
 import select
@@ -212,6 +213,8 @@ def fork_off(connections: int, bandwidth_bytes_s: int | None) -> tuple[int, sock
         kept = theirs.detach()
         os.closerange(3, kept)  # locks and pipes of the parent's that must end with it
         os.closerange(kept + 1, _DESCRIPTORS)
+        with contextlib.suppress(OSError), open("/proc/self/comm", "w") as name:
+            name.write("pictofs-carter")  # in top and pstree; its words are its parent's
         with socket.socket(fileno=kept) as connection:
             serve(connection, connections, bandwidth_bytes_s)
         code = 0

@@ -71,7 +71,9 @@ class Browser:
         """Its value once that is true. A page that is being replaced has none."""
         deadline = time.monotonic() + limit_s
         while True:
-            answer = self._ask("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+            answer = self._ask(
+                "Runtime.evaluate", replaced=True, expression=script, awaitPromise=True, returnByValue=True
+            )
             if found := answer.get("result", {}).get("value"):
                 return found
             assert time.monotonic() < deadline, (script, answer, self.run("document.body.innerText")[:2000])
@@ -102,7 +104,7 @@ class Browser:
     ) -> None:
         self.close()
 
-    def _ask(self, method: str, **arguments: Any) -> dict[str, Any]:
+    def _ask(self, method: str, *, replaced: bool = False, **arguments: Any) -> dict[str, Any]:
         self._last += 1
         message: dict[str, Any] = {"id": self._last, "method": method, "params": arguments}
         if self._session:
@@ -112,6 +114,8 @@ class Browser:
         while True:
             answer = self._message(deadline)
             if answer.get("id") == self._last:
+                if replaced and "navigated" in answer.get("error", {}).get("message", ""):
+                    return {}
                 assert "error" not in answer, answer["error"]
                 found: dict[str, Any] = answer["result"]
                 return found

@@ -16,7 +16,7 @@ import pytest
 
 from pictofs.emulator.launch import Running, start
 from pictofs.emulator.settings import EmulatorSettings
-from tests.mount.conftest import Make, Mount, pictofs
+from tests.mount.conftest import Make, Mount, eventually, pictofs
 
 pytestmark = pytest.mark.mount
 SERVICE_CHECKS = {"proxy", "DNS", "service", "clock", "key", "role", "dialect", "storage", "budget"}
@@ -101,7 +101,7 @@ def test_a_bundle_holds_logs_and_state_and_neither_the_key_nor_a_signed_url(
         image.read_bytes()
     request = urllib.request.Request(f"{emulator.control_url}/faults", method="DELETE")
     urllib.request.urlopen(request, timeout=10).close()
-    assert mount.status()["errors"], "there is something to tell"
+    eventually(lambda: mount.status()["errors"], 10, "there is something to tell")
     path = tmp_path / "bundle.tar.gz"
     examined(mount, "--bundle", path)
     with tarfile.open(path) as archive:

@@ -188,7 +188,7 @@ def test_a_mount_inherits_no_descriptor_of_who_mounts(administered: Machine, mou
     pipe = mountpoint.with_name("pipe")
     administered.ok("/bin/sh", "-c", f"mkfifo {pipe}; exec 7<>{pipe}; {MOUNT} -t pictofs lab {mountpoint}")
     processes = administered.processes()
-    assert len(processes) == 3
+    assert len(processes) == 4  # supervisor, serving, fetching, carter
     for pid in processes:
         held = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
         assert str(pipe) not in held

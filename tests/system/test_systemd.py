@@ -173,7 +173,9 @@ def fetching(machine: Booted) -> list[int]:
     found = []
     for pid in machine.processes():
         try:
-            if b"pictofs.mirror" in seen(machine, f"/proc/{pid}/cmdline").read_bytes():
+            name = seen(machine, f"/proc/{pid}/comm").read_text().strip()  # the carter is a fork of it
+            words = seen(machine, f"/proc/{pid}/cmdline").read_bytes()
+            if b"pictofs.mirror" in words and name != "pictofs-carter":
                 found.append(pid)
         except OSError:
             continue  # it has just ended

@@ -61,9 +61,7 @@ class Passthrough:
 
     def open(self, node: int, unique: int, pid: int, fail: Fail) -> Ticket | None:
         """Answer OPEN, now or later."""
-        backing = self._opens.backing(node)
-        if backing is None:
-            backing = self._opens.revive(node)
+        backing = self._known(node)
         if backing is not None:
             self._opens.opened(node, backing, unique)
             self._answer(node, unique, backing)
@@ -96,9 +94,14 @@ class Passthrough:
         """Count a RELEASE; the caller answers it."""
         self._opens.released(node, unique)
 
+    def _known(self, node: int) -> int | None:
+        """What an OPEN must be answered with, since the node is open or its backing id is kept."""
+        backing = self._opens.backing(node)
+        return self._opens.revive(node) if backing is None else backing
+
     def _first(self, node: int, unique: int, piece: Piece | None) -> None:
         """The first OPEN of a node (unless another came meanwhile): over `piece`, or the ordinary way."""
-        known = self._opens.backing(node)
+        known = self._known(node)
         if known is not None:
             self._opens.opened(node, known, unique)
             self._answer(node, unique, known)
