@@ -74,6 +74,7 @@ class Server:
         self._receiver = receiver
         self._server: asyncio.AbstractServer | None = None
         self._peers: set[Peer] = set()
+        self._closed = False
 
     async def start(self) -> None:
         """Listens; OSError when the socket cannot be made."""
@@ -102,7 +103,8 @@ class Server:
                 os.unlink(self._path)
 
     def close(self) -> None:
-        """Stops listening and ends every connection."""
+        """Stops listening and ends every connection, also one that is just being made."""
+        self._closed = True
         self.stop_listening()
         for peer in tuple(self._peers):
             peer.close()
@@ -111,6 +113,9 @@ class Server:
         """A new connection: its peer, or None (and told why) when it is another user's."""
         connection = cast(socket.socket, transport.get_extra_info("socket"))
         peer = Peer(transport, credentials(connection))
+        if self._closed:
+            peer.close()
+            return None
         try:
             refuse_foreign(peer.who, self._path)
         except CacheUnusable as error:

@@ -61,8 +61,15 @@ class Running:
         self.loop.run_until_complete(self.server.start())
         self._ready.set()
         self.loop.run_forever()
-        self.loop.run_until_complete(asyncio.sleep(0))
+        self.loop.run_until_complete(self._rest())
         self.loop.close()
+
+    async def _rest(self) -> None:
+        """A connection that was just accepted is made, and closed, in some turns more."""
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+        for _ in range(4):
+            await asyncio.sleep(0)
 
     def call(self, function: Callable[[], object]) -> None:
         done = threading.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import socket
@@ -11,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from pictofs.errors import CacheUnusable
-from pictofs.link import Client, LinkLost, Peer, peer
+from pictofs.link import Client, LinkLost, Peer, Server, peer
 from pictofs.link.messages import Ask, Cancel, Changed, Done, Failed, Look, Moved, Reply, Request, Told
+from pictofs.link.server import _Conversation
 
-from .conftest import Running
+from .conftest import Recorder, Running
 
 
 def connected(running: Running) -> Client:
@@ -151,6 +153,7 @@ def test_a_dead_socket_file_is_replaced_and_the_socket_is_gone_after_close(runni
     again = Running(running.path)
     try:
         connected(again).close()
+        again.recorder.until(lambda: len(again.recorder.gone) == 1)
     finally:
         again.stop()
 
@@ -198,3 +201,21 @@ def test_exchange_ends_when_nothing_comes(running: Running) -> None:
     with pytest.raises(TimeoutError):
         client.exchange(Ask(client.next_id(), "status"), 0.05)
     client.close()
+
+
+def test_a_connection_that_is_made_while_the_server_closes_is_closed_too(tmp_path: Path) -> None:
+    recorder = Recorder()
+
+    async def late() -> None:
+        server = Server(str(tmp_path / "s"), recorder)
+        await server.start()
+        server.close()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            loop = asyncio.get_running_loop()
+            transport, _ = await loop.create_unix_connection(lambda: _Conversation(server), sock=ours)
+            assert transport.is_closing()
+            assert await loop.run_in_executor(None, theirs.recv, 1) == b""
+
+    asyncio.run(late())
+    assert not recorder.peers
