@@ -4,9 +4,11 @@
 
 A *position* is a file's place in its dataset, in readdir's order. Three patterns are told apart:
 
-    sequential, strided   a few reads at equal distances begin a *run*; its window doubles while it is hit.
+    sequential, strided   a few reads at equal distances begin a *run*; its window doubles while it is hit,
+                          and grows fourfold while it is small and every file of it was read.
                           Who has read WALKED files of one without a gap begins the next, in another
-                          directory, by its first read
+                          directory, by its first read; and where the order ends, such a run goes on at its
+                          beginning, round to where it began: sorted paths begin elsewhere than readdir does
     together              an image and then its annotation (or the other way round), a few times: a run over
                           one fetches both
     epoch                 scattered first reads of whole files, EPOCH_READS of them within EPOCH_S: whoever
@@ -23,7 +25,7 @@ import enum
 import itertools
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -103,10 +105,11 @@ class _Run:
 
     at: int
     stride: int
-    window: int
+    first: int          # its first window
     ahead: int          # the first position that was not asked for yet
     seen_s: float
     begun: int          # where it began, and how many files of it were really read
+    window: int = 0
     told: int = 1
     straight: int = 0   # reads one right after the other, until now
     number: int = field(default_factory=itertools.count(1).__next__)
@@ -172,14 +175,13 @@ class LookAhead:
         echo = not sight.missing and sight.position in side.missed
         run, axis = None, Axis.NAMES
         if not echo:
-            run, axis = self._find(side, sight, now_s, first)
+            run, axis = self._find(side, sight, count, now_s, first)
         if sight.missing:
             side.missed[sight.position] = run is not None
             _bound(side.missed, MISSED)
         if run is not None:
-            positions = _widen(run, count, limit)
-            if positions:
-                faces = (sight.face, sight.face.other) if dataset.pairs >= TOGETHER else (sight.face,)
+            faces = (sight.face, sight.face.other) if dataset.pairs >= TOGETHER else (sight.face,)
+            for positions in _around(_widen(run, count, limit), count):
                 found.append(Ahead(sight.dataset, faces, positions, axis, run.number))
         if mode != "sequential" and sight.fills and self._epoch(side, sight, mode, now_s):
             faces = (Face.IMAGE, Face.ANNOTATION) if dataset.pairs >= TOGETHER else (sight.face,)
@@ -197,14 +199,14 @@ class LookAhead:
         _bound(dataset.last, READERS)
 
     def _find(
-        self, side: _Side, sight: Sight, now_s: float, first: int
+        self, side: _Side, sight: Sight, count: int, now_s: float, first: int
     ) -> tuple[_Run | None, Axis]:
         """The run that a read belongs to, begun here if need be; None for a scattered one."""
         places = [(Axis.NAMES, sight.position)]
         if sight.inode >= 0:
             places.append((Axis.INODES, sight.inode))
         for axis, at in places:
-            run = self._follow(side.ways[axis], sight, at, now_s)
+            run = self._follow(side.ways[axis], sight, at, count, now_s)
             if run is not None:
                 return run, axis
         for axis, at in places:
@@ -213,8 +215,10 @@ class LookAhead:
                 return run, axis
         return None, Axis.NAMES
 
-    def _follow(self, way: _Way, sight: Sight, at: int, now_s: float) -> _Run | None:
+    def _follow(self, way: _Way, sight: Sight, position: int, count: int, now_s: float) -> _Run | None:
         for run in way.runs:
+            # A run that goes round counts on behind the end.
+            at = position + count if run.ahead > count and position < run.begun else position
             steps, off = divmod(at - run.at, run.stride)
             if off:
                 continue
@@ -253,7 +257,7 @@ class LookAhead:
         if not stride:
             return None
         way.runs = [run for run in way.runs if now_s - run.seen_s < RUN_S][-(RUNS - 1) :]
-        run = _Run(at, stride, first // 2, at + stride, now_s, at)
+        run = _Run(at, stride, first, at + stride, now_s, at)
         way.runs.append(run)
         return run
 
@@ -307,14 +311,36 @@ def _widen(run: _Run, count: int, limit: int) -> range:
     left = (run.ahead - run.at) // run.stride - 1
     if left > run.window // 2:
         return range(0)
-    run.window = max(1, min(2 * run.window, limit))
+    run.window = _grown(run, limit)
     first = run.ahead if left >= 0 else run.at + run.stride
     end = run.at + run.stride * (run.window + 1)
-    end = min(end, count) if run.stride > 0 else max(end, -1)
+    round_to = count + run.begun - 1 if run.stride == 1 and run.at - run.begun >= WALKED else count
+    end = min(end, round_to) if run.stride > 0 else max(end, -1)
     positions = range(first, end, run.stride)
     if positions:
         run.ahead = positions[-1] + run.stride
     return positions
+
+
+def _grown(run: _Run, limit: int) -> int:
+    """The window after this one. mm/readahead.c, get_next_ra_size."""
+    if not run.window:
+        grown = run.first
+    elif run.window < limit // 16 and run.straight >= run.window // 2:
+        grown = 4 * run.window
+    else:
+        grown = 2 * run.window
+    return max(1, min(grown, limit))
+
+
+def _around(positions: range, count: int) -> Iterator[range]:
+    """These positions, those behind the end being the first ones once more."""
+    for part in (
+        range(positions.start, min(positions.stop, count), positions.step),
+        range(max(0, positions.start - count), positions.stop - count),
+    ):
+        if part:
+            yield part
 
 
 def _bound(kept: OrderedDict[Any, Any], limit: int) -> None:

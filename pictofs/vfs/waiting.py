@@ -28,7 +28,7 @@ from pictofs.vfs.errnos import NO_PROGRESS, positive
 ASK_PATIENCE_S = 2.0
 # Reads of present blocks are told in batches: a message costs the serving loop 5 µs, one of a batch 1.
 HINTS = 64
-HINT_DELAY_S = 0.05
+HINT_DELAY_S = 0.01
 
 _log = logging.getLogger(__name__)
 
@@ -301,6 +301,8 @@ class Waits:
         pending.progress_s = self._clock()
         self._by_id[pending.id] = pending
         self.sent += 1
+        if self._hints and isinstance(pending.request, Want):
+            self._flush_hints()  # in order: who reads ahead of what was told of it looks like one who jumps
         self._tell(msgspec.structs.replace(pending.request, id=pending.id))
 
     def _tell(self, message: Request) -> None:
