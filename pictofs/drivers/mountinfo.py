@@ -70,6 +70,13 @@ def table() -> list[Mounted]:
         return []
 
 
+def in_memory(descriptor: int) -> bool:
+    """Whether an open file lies in memory, so that reading it waits for nothing."""
+    number = os.fstat(descriptor).st_dev
+    device = f"{os.major(number)}:{os.minor(number)}"
+    return any(m.device == device and m.kind in ("tmpfs", "ramfs") for m in table())
+
+
 def at(mountpoint: str) -> Mounted | None:
     """What lies on top at exactly this path; None where nothing is mounted."""
     return next((m for m in reversed(table()) if m.mountpoint == mountpoint), None)

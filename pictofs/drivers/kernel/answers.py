@@ -7,6 +7,7 @@ import logging
 import os
 import select
 
+from pictofs.drivers import mountinfo
 from pictofs.drivers.kernel import replies, wire
 from pictofs.drivers.kernel.readers import Readers, page_aligned
 from pictofs.vfs.types import Attr, Bytes, Done, Entry, Fail, Ticket
@@ -63,6 +64,7 @@ class Answers:
         self.busy: dict[int, int] = {}      # directory → requests under way that hold its lock in the kernel
         self.readers = Readers(self.send_pages, self.send_error, max_read_bytes)
         self.now = Callbacks(self)          # for the request in hand
+        self._nowait: int | None = None     # preadv's flag; None before the file system has shown which
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -106,17 +108,19 @@ class Answers:
             self.send(replies.data(unique, found.data))
             return
         out, end = self._out, 0
+        nowait = os.RWF_NOWAIT if self._nowait is None else self._nowait
         try:
             for piece in found.pieces:
                 begin, end = end, end + piece.size_bytes
-                if os.preadv(piece.fd, (out[begin:end],), piece.offset, os.RWF_NOWAIT) != piece.size_bytes:
+                if os.preadv(piece.fd, (out[begin:end],), piece.offset, nowait) != piece.size_bytes:
                     break
             else:
                 self.send_pages(unique, out[:end])
                 return
-        except OSError:
+        except OSError as error:
             # EAGAIN: not in page cache; EOPNOTSUPP: a file system that cannot tell; any other comes up again
-            pass
+            if error.errno == errno.EOPNOTSUPP and self._nowait is None:
+                self._nowait = 0 if mountinfo.in_memory(found.pieces[0].fd) else nowait
         try:
             if self.readers.quick and not self._more.poll(0):
                 self.send_pages(unique, out[: self.readers.read(found.pieces, out)])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tempfile
+
 from pictofs.drivers import mountinfo
 
 TABLE = rb"""21 27 0:20 / /proc rw,nosuid - proc proc rw
@@ -24,6 +26,13 @@ def test_the_last_mount_at_a_path_lies_on_top(monkeypatch) -> None:  # type: ign
     assert mountinfo.at("/mnt").kind == "tmpfs"  # type: ignore[union-attr]
     assert mountinfo.at("/nowhere") is None
     assert len(mountinfo.ours()) == 2
+
+
+def test_an_open_file_is_known_to_lie_in_memory() -> None:
+    with tempfile.TemporaryFile(dir="/dev/shm") as in_memory:
+        assert mountinfo.in_memory(in_memory.fileno())
+    with open("/proc/self/status", "rb") as elsewhere:
+        assert not mountinfo.in_memory(elsewhere.fileno())
 
 
 def test_a_path_lies_in_the_deepest_mount_above_it(monkeypatch) -> None:  # type: ignore[no-untyped-def]
