@@ -10,7 +10,7 @@ from pictofs.api import models
 from pictofs.api.datasets import Datasets, looks_like_id
 from pictofs.api.listing import Listing
 from pictofs.api.models import Dataset, Image
-from pictofs.api.paging import Pager
+from pictofs.api.paging import Pager, Pages
 from pictofs.api.service import PAGE_ROWS, Service
 from pictofs.api.transport import Answer, Request
 from pictofs.errors import NotFound, ServerFault, UsageError
@@ -36,6 +36,10 @@ class Images:
         """
         filters = {} if status is None else {"status": status}
         return self._listing.pages(self.datasets.resolve(dataset), filters)
+
+    def walk(self, dataset: Dataset) -> Pages[Image]:
+        """The same, whole, with pages that may be fetched early where the dialect's list allows it."""
+        return self._listing.walk(dataset)
 
     def iter(
         self,

@@ -42,7 +42,13 @@ class Listing:
         pages = self._embedded(dataset)
         return _Chosen(pages, self._chooser(dataset, filters)) if filters else pages
 
-    def _listed(self, meant: Dataset, filters: Mapping[str, str], page_size: int) -> Iterator[list[Image]]:
+    def walk(self, dataset: Dataset) -> Pages[Image]:
+        """Every image, as a walk whose pages may come early."""
+        if self._service.dialect.letter == "c":
+            return self._listed(dataset, {}, PAGE_ROWS)
+        return self._embedded(dataset)
+
+    def _listed(self, meant: Dataset, filters: Mapping[str, str], page_size: int) -> Pages[Image]:
         dataset = path_names(meant)["id"]
 
         def fetch(offset: int, limit: int) -> Rows[Image]:
@@ -52,7 +58,7 @@ class Listing:
 
         return Pages(fetch, Walk(_identity, page_size=min(page_size, PAGE_ROWS), newest_first=True))
 
-    def _embedded(self, meant: Dataset) -> Iterator[list[Image]]:
+    def _embedded(self, meant: Dataset) -> Pages[Image]:
         names = path_names(meant)
         whole = self._service.dialect.letter == "a"
 

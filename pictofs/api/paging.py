@@ -11,6 +11,10 @@ them. Rows that arrive before it push seen ones to its right: it would tell them
   * The end is `has_more` false; without that word a page without new rows, or the total reached. A page that
     is merely short is no end.
   * A walk that was disturbed and knows fewer rows than the total goes over the list again for what is new.
+
+Pages of a list that is newest first may be fetched side by side, before it is known that they are next. A row
+that leaves and another that comes between two such pages, so that the total stays, can hide a third one:
+that is for whoever has nothing yet and looks again when the list says that it changed.
 """
 
 from __future__ import annotations
@@ -67,6 +71,13 @@ class Walk(Generic[T]):
     def ask(self) -> tuple[int, int] | None:
         """(offset, limit) of the next page; None at the end."""
         return None if self._over else (self._at, self._page_size)
+
+    def forecast(self, pages: int) -> list[tuple[int, int]]:
+        """What will be asked after this, `pages` at most, if the list holds still; [] if unknown."""
+        step, total = self._page_size, self._total
+        if self._over or total is None or not self._newest_first or self._disturbed or self._at % step:
+            return []
+        return [(at, step) for at in range(self._at + step, total, step)[:pages]]
 
     def take(self, page: Rows[T]) -> list[T]:
         """The rows of the page asked for that were not told before. ServerFault for a list without end."""
@@ -176,6 +187,20 @@ class Pages(Generic[T]):
     def __init__(self, fetch: Callable[[int, int], Rows[T]], walk: Walk[T]) -> None:
         self._fetch = fetch
         self._walk = walk
+        self._early: dict[tuple[int, int], Rows[T]] = {}
+
+    @property
+    def asked(self) -> tuple[int, int] | None:
+        """(offset, limit) of the page that `next` takes."""
+        return self._walk.ask()
+
+    def forecast(self, pages: int) -> list[tuple[int, int]]:
+        """What `next` will take after that, `pages` at most; empty before the first page has told a total."""
+        return self._walk.forecast(pages)
+
+    def fetch_early(self, asked: tuple[int, int]) -> None:
+        """Fetches a page of the forecast for `next` to find, in another thread if need be."""
+        self._early[asked] = self._fetch(*asked)
 
     def __iter__(self) -> Iterator[list[T]]:
         """Itself."""
@@ -184,7 +209,8 @@ class Pages(Generic[T]):
     def __next__(self) -> list[T]:
         """The new rows of the next page that has some."""
         while asked := self._walk.ask():
-            fresh = self._walk.take(self._fetch(*asked))
+            early = self._early.pop(asked, None)
+            fresh = self._walk.take(self._fetch(*asked) if early is None else early)
             if fresh:
                 return fresh
         raise StopIteration

@@ -98,7 +98,7 @@ class Annotations:
             found = brought(body)
         else:
             asked_ns = self._wall_ns()
-            found = await self._asked(member, row, document, background, priority)
+            found = await self._asked(member, row, document, background, priority, moved)
         kept = await self._deposit.keep(image, found, asked_ns)
         self._push(kept.change)
         return kept.annotation
@@ -126,10 +126,11 @@ class Annotations:
         document: Document | None,
         background: bool,
         priority: Priority,
+        moved: Callable[[], None],
     ) -> Brought:
         """The API's body, which teaches how an archive's documents become bodies; a few do for all."""
         if document is None or document.source.shape.broken:
-            return await self._body(member, row, background, priority)
+            return await self._body(member, row, background, priority, moved)
         shape = document.source.shape
         async with document.source.lessons:
             body = shape.body(document.content)  # the lessons of those before may have been enough
@@ -140,7 +141,12 @@ class Annotations:
         return brought(body)
 
     async def _body(
-        self, member: Membership, row: ImageRow, background: bool, priority: Priority
+        self,
+        member: Membership,
+        row: ImageRow,
+        background: bool,
+        priority: Priority,
+        moved: Callable[[], None],
     ) -> Brought:
         if revalidate.known_empty(row, member.access.dialect):
             return brought(EMPTY_BODY)
@@ -149,7 +155,7 @@ class Annotations:
         if dataset is not None:
             member.check()
             image = facts.to_image(row, self._reader.directory(row.directory))
-            found = await self._errands.body(member, facts.to_dataset(dataset), image)
+            found = await self._errands.body(member, facts.to_dataset(dataset), image, moved)
             if found is not None:
                 self._bulk.spend(row.dataset, Face.ANNOTATIONS)
                 return found

@@ -139,7 +139,7 @@ class Bodies:
                 await member.join(
                     self._flights, ("annotation", row.ino),
                     lambda flight: self._annotations.fetched(
-                        member, row.pk, background=True, priority=Priority.LOOK_AHEAD
+                        member, row.pk, background=True, priority=Priority.LOOK_AHEAD, moved=flight.moved
                     ),
                 )  # fmt: skip
         except PictofsError as error:

@@ -29,6 +29,7 @@ from pictofs.storage import Get, Got
 _log = logging.getLogger(__name__)
 TRIES = 2
 Arrived = Callable[[Sequence[tuple[int, "Got | PictofsError"]]], None]
+Moved = Callable[[int, int], None]
 
 
 class Freight(Protocol):
@@ -42,8 +43,12 @@ class Freight(Protocol):
     def bytes_received(self) -> int:
         """Body bytes received so far."""
 
-    def send(self, policy: Policy, gets: Sequence[tuple[int, Get]], arrived: Arrived) -> None:
+    def send(
+        self, policy: Policy, gets: Sequence[tuple[int, Get]], arrived: Arrived, moved: Moved
+    ) -> None:
         """Begins these, each with a path as its sink and a number for `arrived`, which tells of each once.
+
+        `moved` is told now and then how many bytes of one have come, while more do.
 
         What has headers of its own is an annotation, asked of the API: its file is what the mount shows, its
         `etag` the hash of that.
@@ -67,6 +72,7 @@ class _Sent:
     order: Order
     number: int     # the sender's
     arrived: Arrived
+    moved: Moved
     tries: int = 1
 
 
@@ -134,7 +140,9 @@ class Carriage(asyncio.Protocol):
             self._begin_with(self._spare).close()
         self._reap()
 
-    def send(self, policy: Policy, gets: Sequence[tuple[int, Get]], arrived: Arrived) -> None:
+    def send(
+        self, policy: Policy, gets: Sequence[tuple[int, Get]], arrived: Arrived, moved: Moved
+    ) -> None:
         """See Freight."""
         orders: list[Order] = []
         for number, get in gets:
@@ -147,7 +155,7 @@ class Carriage(asyncio.Protocol):
                     get.expect_bytes, headers,
                 )
             )  # fmt: skip
-            self._sent[self._id] = _Sent(orders[-1], number, arrived)
+            self._sent[self._id] = _Sent(orders[-1], number, arrived, moved)
         if self._transport is not None:
             self._transport.write(pack(Orders(orders)))
         else:
@@ -183,8 +191,10 @@ class Carriage(asyncio.Protocol):
     async def _connect(self) -> None:
         if self._spare is not None:
             ours = self._begin_with(self._spare)
-            await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
-            self._starting = None
+            try:
+                await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
+            finally:
+                self._starting = None
             return
         ours, theirs = socket.socketpair()
         try:
@@ -253,6 +263,10 @@ class Carriage(asyncio.Protocol):
         for report in reports:
             self._told = report.requests, report.bytes_received
             outcomes += [(outcome.id, outcome.got()) for outcome in report.outcomes]
+            for each, size_bytes in report.moved.items():
+                sent = self._sent.get(each)
+                if sent is not None and not self._stopped:
+                    sent.moved(sent.number, size_bytes)
         self._tell(outcomes)
 
     def connection_lost(self, exc: Exception | None) -> None:

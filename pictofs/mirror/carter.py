@@ -36,6 +36,7 @@ _DESCRIPTORS = 1024  # more than a process has open that has just begun
 # What ends within so long is one message, unless it is many.
 REPORT_S = 0.003
 REPORTED = 16
+MOVED_S = 0.25     # what is under way for longer is told of while bytes come
 SWITCH_S = 0.0005  # as in the fetching process: two threads that hand each other batches
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
@@ -52,6 +53,8 @@ class Carter:
         self._routes: dict[int, Carrier] = {}
         self._lock = threading.Lock()  # guards the next; a leaf
         self._ended: list[Outcome] = []
+        self._moved: dict[int, int] = {}  # order → bytes; filled by one step of the transfer thread
+        self._underway = 0
         self._wake_read, self._wake_write = os.pipe()
 
     def run(self) -> None:
@@ -62,13 +65,16 @@ class Carter:
         due_s: float | None = None
         try:
             while True:
-                left_ms = None if due_s is None else max(0.0, due_s - time.monotonic()) * 1e3
+                left_s = MOVED_S if due_s is None else max(0.0, due_s - time.monotonic())
+                left_ms = left_s * 1e3 if self._underway else None
                 ready = {descriptor for descriptor, _ in waiting.poll(left_ms)}
                 if self._connection.fileno() in ready and not self._hear():
                     return
                 if self._wake_read in ready:
                     os.read(self._wake_read, 64)
                     due_s = due_s or time.monotonic() + REPORT_S
+                if not ready and due_s is None and self._moved:
+                    due_s = 0.0
                 if due_s is not None and (len(self._ended) >= REPORTED or time.monotonic() >= due_s):
                     due_s = None
                     self._report()
@@ -96,7 +102,14 @@ class Carter:
         return bool(data)
 
     def _begin(self, order: Order) -> None:
-        self._routes[order.route].submit(order.get(), lambda outcome: self._done(order, outcome))
+        def done(outcome: Got | PictofsError) -> None:
+            self._done(order, outcome)
+
+        def moved(size_bytes: int) -> None:
+            self._moved[order.id] = size_bytes
+
+        self._underway += 1
+        self._routes[order.route].submit(order.get(), done, moved)
 
     def _done(self, order: Order, outcome: Got | PictofsError) -> None:
         """In the transfer thread."""
@@ -121,13 +134,17 @@ class Carter:
     def _report(self) -> None:
         with self._lock:
             ended, self._ended = self._ended, []
-        if ended:
+        moved, self._moved = self._moved, {}
+        for outcome in ended:
+            moved.pop(outcome.id, None)
+        self._underway -= len(ended)
+        if ended or moved:
             routes = self._routes.values()
             self._connection.sendall(
                 pack(
                     Report(
                         ended, sum(each.requests for each in routes),
-                        sum(each.bytes_received for each in routes),
+                        sum(each.bytes_received for each in routes), moved,
                     )
                 )
             )  # fmt: skip

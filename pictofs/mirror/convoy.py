@@ -165,7 +165,10 @@ class Convoy:
 
     def _send(self, member: Membership, gets: Sequence[tuple[int, Get]]) -> None:
         if gets:
-            self._freight.send(member.policy, gets, self._arrived)
+            self._freight.send(member.policy, gets, self._arrived, self._moved)
+
+    def _moved(self, node: int, size_bytes: int) -> None:
+        self._fetcher.progressed(self._underway[node].member, Fetch(node, 0), size_bytes)
 
     def _arrived(self, outcomes: Sequence[tuple[int, Got | PictofsError]]) -> None:
         """These transfers have ended."""

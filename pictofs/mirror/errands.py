@@ -38,6 +38,16 @@ class Brought:
     crc32c: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """A request under way."""
+
+    member: Membership
+    future: asyncio.Future[Brought | None]
+    path: str
+    moved: Callable[[], None]
+
+
 def brought(body: bytes) -> Brought:
     """The same of a document that is in memory."""
     return Brought(body, version_of(body), google_crc32c.value(body))
@@ -53,12 +63,17 @@ class Errands:
         self._stem = os.path.join(folder, os.urandom(4).hex())
         self._clock = clock
         self._number = 0
-        self._underway: dict[int, tuple[Membership, asyncio.Future[Brought | None], str]] = {}
+        self._underway: dict[int, _Errand] = {}
         self._gathered: list[tuple[Membership, int, Get]] = []
         self._again_s = float("-inf")
 
-    async def body(self, member: Membership, dataset: Dataset, image: Image) -> Brought | None:
-        """The document of an image's annotation, nobody waiting for it. RateLimited, Unreachable."""
+    async def body(
+        self, member: Membership, dataset: Dataset, image: Image, moved: Callable[[], None]
+    ) -> Brought | None:
+        """The document of an image's annotation, for whoever will wait for it. RateLimited, Unreachable.
+
+        `moved` is called now and then while more of it comes.
+        """
         client = member.access.client
         if self._clock() < self._again_s:
             return None
@@ -69,7 +84,7 @@ class Errands:
         future: asyncio.Future[Brought | None] = loop.create_future()
         self._number += 1
         path = f"{self._stem}.{self._number:x}"
-        self._underway[self._number] = member, future, path
+        self._underway[self._number] = _Errand(member, future, path, moved)
         if not self._gathered:
             loop.call_soon(self._send)
         get = Get(call.url, headers=call.headers, sink=path)
@@ -84,19 +99,22 @@ class Errands:
         gathered, self._gathered = self._gathered, []
         for member in {id(member): member for member, _, _ in gathered}.values():
             gets = [(number, get) for whose, number, get in gathered if whose is member]
-            self._freight.send(member.policy, gets, self._arrived)
+            self._freight.send(member.policy, gets, self._arrived, self._moved)
+
+    def _moved(self, number: int, size_bytes: int) -> None:
+        self._underway[number].moved()
 
     def _arrived(self, outcomes: Sequence[tuple[int, Got | PictofsError]]) -> None:
         for number, outcome in outcomes:
-            member, future, path = self._underway.pop(number)
+            errand = self._underway.pop(number)
             if isinstance(outcome, Got):
-                member.access.client.handed_back(outcome.told)
-                body = Written(path, outcome.body_bytes)
-                future.set_result(Brought(body, outcome.etag, outcome.crc32c))
+                errand.member.access.client.handed_back(outcome.told)
+                body = Written(errand.path, outcome.body_bytes)
+                errand.future.set_result(Brought(body, outcome.etag, outcome.crc32c))
             else:
-                member.access.client.handed_back(None)
+                errand.member.access.client.handed_back(None)
                 self._again_s = self._clock() + PAUSE_S
-                future.set_result(None)
+                errand.future.set_result(None)
 
 
 def _discard(path: str) -> None:

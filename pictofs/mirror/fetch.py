@@ -10,18 +10,17 @@ Flights of one organization share lanes, so that one whose service is slow takes
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from pictofs.catalog import CatalogReader
 from pictofs.catalog.model import Kind, block_bytes, node_kind
-from pictofs.errors import KeyRefused, PictofsError, TransferError, Unreachable, UsageError
+from pictofs.errors import KeyRefused, PictofsError, Unreachable, UsageError
 from pictofs.link.messages import Priority, Want
 from pictofs.mirror import availability
 from pictofs.mirror.access import Membership
-from pictofs.mirror.flight import Claim, Ended, Flight, Queue, Underway, underway
+from pictofs.mirror.flight import Claim, Ended, Flight, GivenUp, Queue, Underway, error_of, underway
 from pictofs.mirror.memory import Memory
 from pictofs.mirror.plan import (
     API_JOBS,
@@ -38,7 +37,6 @@ from pictofs.mirror.plan import (
 )
 from pictofs.mirror.transfer import Progress
 
-_log = logging.getLogger(__name__)
 _JOBS = {Lane.API: API_JOBS, Lane.ARCHIVE: ARCHIVE_JOBS, Lane.INFLATE: INFLATE_JOBS}
 # More blocks than this in one Want are a mistake: 64 GiB of media.
 WANT_LIMIT_BLOCKS = 8192
@@ -154,6 +152,20 @@ class Fetcher:
         self._queue_of(member, fetch).carried += 1
         return True
 
+    def progressed(self, member: Membership, fetch: Fetch, size_bytes: int) -> None:
+        """So many bytes of a block have come: who waits for it goes on waiting."""
+        flight = self._flights.get(fetch)
+        if flight is None:
+            return
+        kind = _kind(fetch.node)
+        whole_bytes = self._reader.size_bytes(fetch.node)
+        expected = length(kind, whole_bytes, fetch.block) if whole_bytes else block_bytes(kind)
+        flight.size_bytes = size_bytes
+        flight.nearly = flight.nearly or 2 * size_bytes >= expected
+        self._queue_of(member, fetch).moved = True
+        for claim in tuple(flight.claims):
+            claim.moved()
+
     def arrived(self, member: Membership, fetch: Fetch) -> None:
         """The transfer of what is carried has ended; `carried` follows when it is in the store."""
         flight = self._flights.get(fetch)
@@ -202,14 +214,14 @@ class Fetcher:
         )
 
     def breathe(self) -> None:
-        """Tells those who wait for a slot that the line moves: their wait is not without progress."""
-        for queue in self._queues.values():
-            if queue.moved:
-                queue.moved = False
-                for waiting in queue.waiting.values():
-                    for fetch in waiting:
-                        for claim in tuple(self._flights[fetch].claims):
-                            claim.moved()
+        """Tells those who wait for a slot, here or with a convoy, that the line moves: that is progress."""
+        moved = [queue for queue in self._queues.values() if queue.moved]
+        for flight in tuple(self._flights.values()) if moved else ():
+            for claim in tuple(flight.claims) if flight.task is None else ():
+                if self._queue_of(claim.member, flight.fetch).moved:
+                    claim.moved()
+        for queue in moved:
+            queue.moved = False
 
     def counts(self) -> dict[str, int]:
         """How many blocks wait or are on their way, by priority, as status.json names them."""
@@ -316,13 +328,7 @@ class Fetcher:
         kind = _kind(flight.fetch.node)
 
         def progressed(size_bytes: int) -> None:
-            whole_bytes = self._reader.size_bytes(flight.fetch.node)
-            expected = length(kind, whole_bytes, flight.fetch.block) if whole_bytes else block_bytes(kind)
-            flight.size_bytes = size_bytes
-            flight.nearly = flight.nearly or 2 * size_bytes >= expected
-            queue.moved = True
-            for claim in tuple(flight.claims):
-                claim.moved()
+            self.progressed(member, flight.fetch, size_bytes)
 
         def nearly() -> None:
             flight.nearly = True
@@ -335,7 +341,7 @@ class Fetcher:
         self._memory.give(flight.weight_bytes)
         if self._flights.get(flight.fetch) is not flight:
             return  # stopped
-        error = _error_of(task)
+        error = error_of(task)
         again = self._others(member, flight, error)
         del self._flights[flight.fetch]
         for claim in flight.claims - again:
@@ -355,7 +361,7 @@ class Fetcher:
 
         A flight that was cancelled has claims only if they came in that very moment: they begin anew.
         """
-        if isinstance(error, _Cancelled):
+        if isinstance(error, GivenUp):
             return set(flight.claims)
         if isinstance(error, KeyRefused | Unreachable):
             mine = (member.access, member.policy.offline)
@@ -369,20 +375,6 @@ class Fetcher:
     def _drop_waiting(self, member: Membership, flight: Flight) -> None:
         self._queue_of(member, flight.fetch).waiting[flight.priority].pop(flight.fetch, None)
         del self._flights[flight.fetch]
-
-
-class _Cancelled(PictofsError):
-    """A flight was given up."""
-
-
-def _error_of(task: asyncio.Task[None]) -> PictofsError | None:
-    if task.cancelled():
-        return _Cancelled("given up")
-    error = task.exception()
-    if error is None or isinstance(error, PictofsError):
-        return error
-    _log.error("a fetch failed in a way it should not", exc_info=error)
-    return TransferError("the fetching process met an unexpected error; its log has the details")
 
 
 def _kind(node: int) -> Kind:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from pictofs.errors import PictofsError
+from pictofs.errors import PictofsError, TransferError
 from pictofs.link.messages import Priority
 from pictofs.mirror.access import Membership
 from pictofs.mirror.plan import Fetch
 
+_log = logging.getLogger(__name__)
 Ended = Callable[[PictofsError | None], None]
 
 
@@ -94,6 +96,21 @@ def underway(flights: Iterable[Flight], limit: int) -> list[Underway]:
         )
         for flight in heapq.nsmallest(limit, flights, key=lambda flight: (flight.priority, flight.since_s))
     ]
+
+
+class GivenUp(PictofsError):
+    """Nobody waits for a flight any more."""
+
+
+def error_of(task: asyncio.Task[None]) -> PictofsError | None:
+    """What a flight's task ended in; what should not happen is logged."""
+    if task.cancelled():
+        return GivenUp("given up")
+    error = task.exception()
+    if error is None or isinstance(error, PictofsError):
+        return error
+    _log.error("a fetch failed in a way it should not", exc_info=error)
+    return TransferError("the fetching process met an unexpected error; its log has the details")
 
 
 def _doing(flight: Flight) -> str:

@@ -108,11 +108,15 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Report(msgspec.Struct, frozen=True, tag="report"):
-    """A batch of outcomes, and what has passed since the carter began."""
+    """A batch of outcomes, and what has passed since the carter began.
+
+    `moved`: of orders that are under way for long, the bytes that have come, where more have.
+    """
 
     outcomes: list[Outcome]
     requests: int
     bytes_received: int
+    moved: dict[int, int] = {}
 
 
 def arrived(number: int, got: Got, *, told: bool) -> Outcome:

@@ -1,6 +1,7 @@
 """Listings: what the service says streams into the catalog, page by page.
 
-While a page is written the next is on its way. Each page is visible to lookups at once and told as
+While a page is written the next is on its way; of a dataset that is listed for the first time some more
+are, for a page is mostly waiting. Each page is visible to lookups at once and told as
 progress; the listing counts as complete only when `finish_listing` has run. A listing that fails leaves
 what the last complete one said.
 """
@@ -8,14 +9,16 @@ what the last complete one said.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from pictofs.api import Client, Dataset, Image
+from pictofs.api.paging import Pages
 from pictofs.catalog import Catalog, CatalogReader
 from pictofs.catalog.model import Change, DatasetRow
-from pictofs.errors import NotFound
+from pictofs.errors import NotFound, PictofsError
 from pictofs.link.messages import Priority
 from pictofs.mirror import facts
 from pictofs.mirror.access import Membership
@@ -25,6 +28,7 @@ from pictofs.mirror.writer import Writer
 
 DATASETS_PAGE = 1000
 TRANSACTION_ROWS = 1000
+EARLY_PAGES = 3      # beside the one whose turn it is
 _log = logging.getLogger(__name__)
 
 
@@ -107,12 +111,13 @@ class Listings:
             return
         began_ns = self._wall_ns()
         generation = await self._writer.run(lambda: self._catalog.begin_listing(pk))
-        pages = await member.ask(lambda client: client.images.pages(facts.to_dataset(row)))
-        coming = asyncio.ensure_future(self._page(member, pages))
+        pages = await member.ask(lambda client: client.images.walk(facts.to_dataset(row)))
+        early = _Early(member, pages, 0 if row.listed_ns else EARLY_PAGES)
+        coming = asyncio.ensure_future(early.next())
         first = True
         try:
             while (page := await coming) is not None:
-                coming = asyncio.ensure_future(self._page(member, pages))
+                coming = asyncio.ensure_future(early.next())
                 if first:
                     await asyncio.sleep(0)  # the next page is asked for before anything else is
                     self._listing(member, row)
@@ -128,6 +133,7 @@ class Listings:
                     flight.moved()
         finally:
             coming.cancel()
+            early.stop()
         self._push(
             await self._writer.run(
                 lambda: self._catalog.finish_listing(pk, generation, row.fingerprint, began_ns)
@@ -142,8 +148,35 @@ class Listings:
             "requests, more than half of what is left of this hour's; a longer ttl asks less often",
         )
 
-    async def _page(self, member: Membership, pages: Iterator[list[Image]]) -> list[Image] | None:
-        return await member.ask(lambda client: next(pages, None), Priority.LOOK_AHEAD)
+
+class _Early:
+    """The pages of a listing, so `many` of them asked for before their turn."""
+
+    def __init__(self, member: Membership, pages: Pages[Image], many: int) -> None:
+        self._member = member
+        self._pages = pages
+        self._many = many
+        self._coming: dict[tuple[int, int], asyncio.Task[None]] = {}
+
+    async def next(self) -> list[Image] | None:
+        """The next page, None at the end; fails as it does."""
+        for asked in self._pages.forecast(self._many):
+            if asked not in self._coming:
+                self._coming[asked] = asyncio.ensure_future(self._fetch(asked))
+        asked_now = self._pages.asked
+        coming = self._coming.pop(asked_now, None) if asked_now is not None else None
+        if coming is not None:
+            await asyncio.wait([coming])
+        return await self._member.ask(lambda client: next(self._pages, None), Priority.LOOK_AHEAD)
+
+    def stop(self) -> None:
+        """Nobody wants what has not come."""
+        for coming in self._coming.values():
+            coming.cancel()
+
+    async def _fetch(self, asked: tuple[int, int]) -> None:
+        with contextlib.suppress(PictofsError):  # in its turn it is asked for again, and may fail aloud
+            await self._member.ask(lambda client: self._pages.fetch_early(asked), Priority.LOOK_AHEAD)
 
 
 def _all_datasets(client: Client, archived: bool) -> list[Dataset]:

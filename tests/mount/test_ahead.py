@@ -99,6 +99,13 @@ def test_a_walk_fetches_a_window_and_not_the_dataset(mounts: Make, emulators: Em
     assert cached(mount) < IMAGES // 2
 
 
+def test_a_reader_of_a_slow_link_waits_as_long_as_bytes_come(mounts: Make, emulators: Emulators) -> None:
+    """What is fetched ahead of it shares the link with it: none of it comes within `timeout`."""
+    emulator = served(emulators, images=40, image_bytes=200_000, bandwidth=1_000_000)
+    mount = mounted(mounts, emulator, "timeout=1s")
+    assert all(len(path.read_bytes()) >= 200_000 for path in images_of(mount)[:12])
+
+
 def test_nothing_is_fetched_ahead_with_prefetch_off(mounts: Make, emulators: Emulators) -> None:
     emulator = served(emulators)
     mount = mounted(mounts, emulator, "prefetch=off")

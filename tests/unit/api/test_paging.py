@@ -35,6 +35,20 @@ class Remote:
             start + len(page) < len(self.rows) if self.has_more else None,
         )
 
+    def early(self, pages: int, *, page_size: int = 1000) -> list[str]:
+        """As `walk` of a list that is newest first, so many pages being fetched in front of each."""
+        walk = Pages(self.fetch, Walk(lambda row: row, page_size=page_size, newest_first=True))
+        fetched, told = set(), []
+        while True:
+            for asked in reversed(walk.forecast(pages)):
+                if asked not in fetched:
+                    fetched.add(asked)
+                    walk.fetch_early(asked)
+            page = next(walk, None)
+            if page is None:
+                return told
+            told += page
+
     def walk(self, *, page_size: int = 1000, newest_first: bool = False) -> list[str]:
         walk: Walk[str] = Walk(lambda row: row, page_size=page_size, newest_first=newest_first)
         return [row for page in Pages(self.fetch, walk) for row in page]
@@ -56,6 +70,36 @@ def test_a_listing_of_newest_first_with_totals_costs_one_request_a_page() -> Non
     remote = Remote(names(10_000))
     remote.walk(newest_first=True)
     assert remote.asked == [(offset, 1000) for offset in range(0, 10_000, 1000)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 7300])
+def test_pages_that_come_early_cost_no_request_more(count: int) -> None:
+    remote = Remote(names(count))
+    assert remote.early(3) == names(count)
+    assert sorted(remote.asked) == [(offset, 1000) for offset in range(0, max(1, count), 1000)]
+
+
+@pytest.mark.parametrize("cap", [1, 3, 100])
+@pytest.mark.parametrize("totals", [True, False])
+def test_every_row_is_told_once_where_a_server_turns_early_pages_down(cap: int, totals: bool) -> None:
+    remote = Remote(names(14), cap=cap, totals=totals)
+    assert remote.early(3, page_size=5) == names(14)
+
+
+@pytest.mark.parametrize("page", range(1, 8))
+def test_what_comes_or_goes_between_early_pages_hides_no_row(page: int) -> None:
+    def arrive(at: int, rows: list[str]) -> None:
+        if at == page:
+            rows.insert(0, "new")
+
+    def leave(at: int, rows: list[str]) -> None:
+        if at == page:
+            del rows[2]
+
+    assert set(names(30)) <= set(Remote(names(30), change=arrive).early(3, page_size=5))
+    told = Remote(names(30), change=leave).early(3, page_size=5)
+    assert set(names(30)) - {"row 2"} <= set(told)
+    assert len(told) == len(set(told))
 
 
 def test_a_short_page_is_no_end() -> None:

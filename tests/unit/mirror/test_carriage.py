@@ -40,6 +40,7 @@ class Sender:
         self.carriage = carriage
         self.folder = folder
         self.told: dict[int, Got | PictofsError] = {}
+        self.came: list[tuple[int, int]] = []
         self._moved = asyncio.Event()
 
     def _arrived(self, outcomes: object) -> None:
@@ -53,7 +54,11 @@ class Sender:
             Policy(timeout_s=5.0),
             [(n, Get(url, sink=str(self.path(n)))) for n, url in enumerate(urls, first)],
             self._arrived,
+            self._came,
         )
+
+    def _came(self, number: int, size_bytes: int) -> None:
+        self.came.append((number, size_bytes))
 
     def path(self, number: int) -> Path:
         return self.folder / f"file.{number}"
@@ -125,7 +130,7 @@ async def main():
         ended.clear()
         carriage.send(
             Policy(timeout_s=5.0), [(number, Get(sys.argv[1], sink=sys.argv[2] + str(number)))],
-            lambda outcomes: ended.set(),
+            lambda outcomes: ended.set(), lambda number, size_bytes: None,
         )
         await asyncio.wait_for(ended.wait(), 20)
         folder = f"/proc/{carriage.pid}/fd"
@@ -219,6 +224,24 @@ def test_what_two_carters_die_of_is_given_up(host: Host, tmp_path: Path) -> None
         sender.send(host.put("/b.jpg", BODY), first=2)
         await sender.wait(2)
         assert isinstance(sender.told[2], Got)
+
+    run(tmp_path, scenario)
+
+
+def test_what_comes_slowly_is_told_of_while_it_comes_and_what_stands_still_is_not(
+    host: Host, tmp_path: Path
+) -> None:
+    slow = host.put("/slow.jpg", BODY, Treatment(drip=len(BODY) // 20, pause_s=0.05))
+    still = host.put("/still.jpg", BODY, Treatment(hold=True, cut=0))
+
+    async def scenario(sender: Sender) -> None:
+        sender.send(slow, still)
+        await sender.wait(1)
+        assert isinstance(sender.told[1], Got)
+        assert {number for number, _ in sender.came} == {1}
+        sizes = [size_bytes for _, size_bytes in sender.came]
+        assert sizes == sorted(set(sizes)), "more each time"
+        assert 0 < sizes[0] < len(BODY)
 
     run(tmp_path, scenario)
 

@@ -46,7 +46,7 @@ class Sender:
     async def body(self, number: int) -> Brought | None:
         image = Image(id=f"i{number}", filename=f"{number}.jpg", annotation_url=f"{path(number)}")
         dataset = Dataset(id="d", name="D")
-        return await asyncio.wait_for(self.errands.body(self.member, dataset, image), LIMIT_S)
+        return await asyncio.wait_for(self.errands.body(self.member, dataset, image, lambda: None), LIMIT_S)
 
 
 def path(number: int) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pictofs.api import Export
-from pictofs.catalog.model import EXPORT_BLOCK_BYTES, Kind, node_id
+from pictofs.catalog.model import EXPORT_BLOCK_BYTES, Kind, node_id, node_pk
 from pictofs.errors import (
     Damaged,
     KeyRefused,
@@ -477,6 +477,34 @@ def test_who_waits_for_a_slot_is_told_that_the_line_moves(tmp_path: Path) -> Non
             w.carrier.let_go()
             await mount.answer(second)
             await mount.answer(third)
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_for_what_a_convoy_brings_is_told_that_it_comes_or_that_the_line_moves(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with world(tmp_path) as w:
+            (mount,) = await wanting(w)
+            assert isinstance(await mount.want(w.image_node("0.jpg")), Done)  # the URLs are there
+            w.carrier.holding = True
+            nodes = [w.image_node(f"{n}.jpg") for n in (1, 2)]
+            (member,) = w.engine.dispatch.everybody()
+            w.engine.prefetch.carry(member, [node_pk(node) for node in nodes])
+            first, second = (mount.start_want(node) for node in nodes)
+            w.engine.fetcher.breathe()
+            before = mount.moved(first), mount.moved(second)
+            number, moved = w.freight.underway[0]
+            moved(number, 60)
+            assert (mount.moved(first), mount.moved(second)) == (before[0] + 1, before[1])
+            (flight, _) = next(iter(w.engine.fetcher.concerning(member, nodes[0], 1)))
+            assert flight.size_bytes == 60
+            w.engine.fetcher.breathe()
+            assert mount.moved(second) == before[1] + 1
+            w.carrier.let_go()
+            assert await mount.answer(first) == Done(first)
+            assert await mount.answer(second) == Done(second)
 
     asyncio.run(scenario())
 

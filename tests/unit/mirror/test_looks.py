@@ -7,14 +7,16 @@ import errno
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pictofs.api import Budget, Export
 from pictofs.catalog.model import Kind, node_id
 from pictofs.errors import Forbidden, RateLimited, ServerFault, Unreachable
 from pictofs.link.messages import Changed, Done, Failed, Look
+from pictofs.mirror import listing
 
-from .world import Service, World, picture, world
+from .world import MOUNTED_TTL_S, Service, World, picture, world
 
 
 def test_a_second_look_within_ttl_asks_nothing(tmp_path: Path) -> None:
@@ -44,6 +46,32 @@ def test_many_looks_at_once_are_one_listing_and_each_is_told_of_every_page(tmp_p
                 assert await mount.answer(number) == Done(number)
                 assert mount.moved(number) == 3
             assert w.service.calls["page"] == 3
+
+    asyncio.run(scenario())
+
+
+def test_the_pages_of_a_first_listing_come_side_by_side_and_those_of_a_later_one_in_turn(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with world(tmp_path, Service(images=20)) as w:
+            mount = await w.mount()
+            await mount.look(1)
+            w.service.hold("page", after=1)
+            first = mount.send(lambda n: Look(n, w.root))
+            await w.until(lambda: w.service.calls["page"] == 1 + 1 + listing.EARLY_PAGES)
+            w.service.let_go("page")
+            assert await mount.answer(first) == Done(first)
+            assert w.service.calls["page"] == 10
+            w.service.dataset = msgspec.structs.replace(w.service.dataset, fingerprint="f2")
+            w.pass_s(MOUNTED_TTL_S + 1)
+            w.service.hold("page", after=11)
+            again = mount.send(lambda n: Look(n, w.root))
+            await w.until(lambda: w.service.calls["page"] == 12)
+            assert isinstance(await mount.want(w.image_node("0.jpg")), Done)
+            assert w.service.calls["page"] == 12, "time enough for more"
+            w.service.let_go("page")
+            assert await mount.answer(again) == Done(again)
 
     asyncio.run(scenario())
 

@@ -18,6 +18,7 @@ from typing import Any
 import google_crc32c
 
 from pictofs.api import Budget, Dataset, Export, Image, Link, Links, Organization
+from pictofs.api.paging import Pages, Rows, Walk
 from pictofs.catalog.model import ImageRow, Kind, node_id
 from pictofs.errors import KeyRefused, NotFound, ObjectChanged, ObjectGone, PictofsError
 from pictofs.link.messages import (
@@ -171,11 +172,14 @@ class FakeClient:
             raise NotFound("no such dataset", status=404)
         return self.service.dataset
 
-    def pages(self, dataset: Dataset) -> Iterator[list[Image]]:
-        rows, step = self.service.images, self.service.page_rows
-        for start in range(0, max(1, len(rows)), step):
+    def walk(self, dataset: Dataset) -> Pages[Image]:
+        def fetch(offset: int, limit: int) -> Rows[Image]:
             self._call("page")
-            yield rows[start : start + step]
+            rows = self.service.images
+            return Rows(rows[offset : offset + limit], len(rows), offset + limit < len(rows))
+
+        step = self.service.page_rows
+        return Pages(fetch, Walk(lambda image: image.id, page_size=step, newest_first=True))
 
     def links(self, dataset: Dataset, mode: str, status: str | None, limit: int) -> Links:
         self._call("links")
@@ -282,6 +286,7 @@ class FakeFreight:
 
     def __init__(self, carrier: FakeCarrier) -> None:
         self._carrier = carrier
+        self.underway: list[tuple[int, Any]] = []
 
     def prepare(self) -> None:
         pass
@@ -295,9 +300,10 @@ class FakeFreight:
     def set_connections(self, connections: int) -> None:
         pass
 
-    def send(self, policy: Any, gets: Sequence[tuple[int, Get]], arrived: Any) -> None:
+    def send(self, policy: Any, gets: Sequence[tuple[int, Get]], arrived: Any, moved: Any) -> None:
         loop = asyncio.get_running_loop()
         for number, get in gets:
+            self.underway.append((number, moved))
             self._carrier.submit(get, functools.partial(self._done, loop, number, get, arrived))
 
     def _done(self, loop: Any, number: int, get: Get, arrived: Any, outcome: Got | PictofsError) -> None:
@@ -384,6 +390,7 @@ class World:
         self.cache_dir = cache_dir
         self.service = service
         self.carrier = FakeCarrier(service)
+        self.freight = FakeFreight(self.carrier)
         self.clients: list[FakeClient] = []
         self._ahead_ns = 0
         self.engine = Engine(
@@ -392,7 +399,7 @@ class World:
             idle_s=1000.0,
             make_client=self._client,
             make_carrier=lambda limits, policy: self.carrier,
-            make_freight=lambda limits: FakeFreight(self.carrier),
+            make_freight=lambda limits: self.freight,
             wall_ns=lambda: time.time_ns() + self._ahead_ns,
         )
 
