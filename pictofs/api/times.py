@@ -37,6 +37,7 @@ def parse_s(value: object) -> float | None:
     return found_ns / 1e9 if found_ns else None
 
 
+@lru_cache(maxsize=16)  # hundreds of answers a second say the same
 def http_date_s(text: str | None) -> float | None:
     """Unix seconds of an HTTP date (`Date`, `Retry-After`); None for what is none."""
     if not text:

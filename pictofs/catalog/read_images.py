@@ -59,6 +59,13 @@ _ANNOTATION = (
     "annotation a "
     "WHERE a.pk = ?"
 )
+# The same with its image, or the image alone of one that was never fetched, where the image is at its first
+# version: nearly always, and one statement is one state of the catalog.
+_ANNOTATION_OF_FIRST = (
+    "SELECT i.pk, i.created_ns, a.size, a.version, a.mtime_ns, a.fetched_ns, a.superseded FROM image i "
+    "LEFT JOIN annotation a ON a.pk = i.pk "
+    "WHERE i.pk = ? AND i.directory IS NOT NULL AND i.ino IS NULL AND a.ino IS NULL"
+)
 
 
 class ImageReads(Connected):
@@ -120,6 +127,15 @@ class ImageReads(Connected):
 
     def annotation(self, pk: int) -> AnnotationRow | None:
         """That version of an annotation; made up from the image when it was never fetched."""
+        found = self._row(_ANNOTATION_OF_FIRST, (pk,))
+        if found is not None:
+            _, created_ns, size_bytes, version, mtime_ns, fetched_ns, superseded = found
+            if fetched_ns is None:
+                return AnnotationRow(pk, pk, pk, None, "", created_ns, 0, False)
+            mtime_ns = created_ns if mtime_ns is None else mtime_ns
+            return AnnotationRow(
+                pk, pk, pk, size_bytes, unpack_digest(version), mtime_ns, fetched_ns, bool(superseded)
+            )
         with self.snapshot():
             row = self._row(_ANNOTATION, (pk,))
             image = self._image_at(row[1] if row else pk)
@@ -140,6 +156,10 @@ class ImageReads(Connected):
             fetched_ns,
             bool(superseded),
         )
+
+    def annotation_fetched_ns(self, pk: int) -> int:
+        """When that version of an annotation was fetched; 0 for never."""
+        return int(self._value("SELECT fetched_ns FROM annotation WHERE pk = ?", (pk,)))
 
     def image_of_annotation(self, pk: int) -> ImageRow | None:
         """The image that a version of an annotation belongs to, in its current version where there is one."""

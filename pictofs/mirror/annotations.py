@@ -88,7 +88,7 @@ class Annotations:
         if not doubted and not revalidate.known_empty(row, member.access.dialect):
             document = await self._bulk.annotation(member, row, moved)
         body = document.source.shape.body(document.content) if document is not None else None
-        known = self._reader.annotation(row.annotation)
+        known = self._reader.annotation(row.annotation) if body else None
         if body and document and known and document.source.offer.created_ns <= known.fetched_ns:
             # The archive is older than what was fetched: good for bytes that were evicted, and no news.
             asked_ns = known.fetched_ns

@@ -108,10 +108,9 @@ class Bodies:
             return row.size_bytes is None and ("size", node_id(row.pk, Kind.IMAGE)) not in self._flights
         if ("annotation", row.ino) in self._flights:
             return False
-        annotation = self._reader.annotation(row.annotation)
-        if annotation is None or not annotation.fetched_ns:
+        if not self._reader.annotation_fetched_ns(row.annotation):
             return True
-        return self._reader.block(node_id(annotation.pk, Kind.ANNOTATION), 0) is None
+        return self._reader.block(node_id(row.annotation, Kind.ANNOTATION), 0) is None
 
     def _affordable(self, member: Membership) -> bool:
         """Whether the hour's budget pays for one more that nobody waits for."""

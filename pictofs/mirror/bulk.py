@@ -110,10 +110,10 @@ class Bulk:
     def ready(self, member: Membership, dataset: int, face: Face) -> bool:
         """Whether an archive is in use, so that the next costs no request as a rule."""
         account = self._accounts.get((dataset, face))
-        row = self._reader.dataset(dataset)
-        if account is None or account.source is None or row is None:
+        if account is None or account.source is None:
             return False
-        return self._good(member, row, account.source) and not account.source.shape.broken
+        row = self._reader.dataset(dataset)
+        return row is not None and self._good(member, row, account.source) and not account.source.shape.broken
 
     def promising(self, member: Membership, image: ImageRow, face: Face) -> bool:
         """Whether the next is likely to come out of an archive: one in use, or one that pays by now."""
@@ -121,10 +121,11 @@ class Bulk:
             return False
         if self.ready(member, image.dataset, face):
             return True
-        account, dataset = self._account(image.dataset, face), self._reader.dataset(image.dataset)
-        if dataset is None or self._clock() < account.not_before_s:
+        account = self._account(image.dataset, face)
+        if self._clock() < account.not_before_s:
             return False
-        return self._way(member, dataset, image, face, account) is not Way.SINGLE
+        dataset = self._reader.dataset(image.dataset)
+        return dataset is not None and self._way(member, dataset, image, face, account) is not Way.SINGLE
 
     def renew(self, dataset: int) -> None:
         """There may be an export by now: what was found of a dataset's is forgotten."""
@@ -207,8 +208,8 @@ class Bulk:
         if member.policy.bulk == "off":
             return None
         account = self._account(image.dataset, face)
-        dataset = self._reader.dataset(image.dataset)
-        if dataset is None or dataset.gone or self._clock() < account.not_before_s:
+        dataset = self._reader.dataset(image.dataset) if self._clock() >= account.not_before_s else None
+        if dataset is None or dataset.gone:
             return None
         if account.source is not None:
             if self._good(member, dataset, account.source):

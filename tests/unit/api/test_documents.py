@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pictofs.api.documents import NotJson, decode, load, render
 from pictofs.errors import ServerFault
@@ -28,6 +30,25 @@ def test_what_is_no_json_is_told_without_quoting_it(body: bytes) -> None:
         decode(body)
     assert caught.value.__context__ is None
     assert str(caught.value) == "the answer is not JSON"
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(VALUES)
+def test_a_document_is_byte_for_byte_what_the_standard_library_would_write(value: object) -> None:
+    assert render(value) == json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def test_what_is_nested_too_deeply_is_the_services_fault() -> None:
+    value: list[object] = []
+    for _ in range(5000):
+        value = [value]
+    with pytest.raises(ServerFault):
+        render(value)
 
 
 def test_a_lone_surrogate_is_kept_as_its_escape() -> None:
