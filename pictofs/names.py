@@ -76,6 +76,9 @@ def marked(name: str, mark: str, limit_bytes: int = LIMIT_BYTES) -> str:
 
 def split_extension(name: str) -> tuple[str, str]:
     """(stem, extension with its dot), as os.path does: a leading dot starts no extension."""
+    stem, dot, extension = name.rpartition(".")
+    if dot and "/" not in extension and stem.rpartition("/")[2].strip("."):
+        return stem, dot + extension  # nearly every name, at a fifth of what it takes in general
     return os.path.splitext(name)
 
 

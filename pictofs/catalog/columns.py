@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import json
+from functools import lru_cache
 
 from pictofs import names
 
@@ -113,6 +114,7 @@ def unpack_tags(packed: str) -> tuple[str, ...]:
     return tuple(json.loads(packed)) if packed else ()
 
 
+@lru_cache(maxsize=4096)  # a page of a thousand images names a few
 def pack_directory(remote_path: str) -> tuple[str, ...]:
     """The encoded components of a `directory_path`; what `/a//b` and `/a/b` have in common."""
     return tuple(names.encode(part) for part in names.directories(remote_path))

@@ -130,9 +130,8 @@ class ListingWrites(Settling, Removing):
             keyed: list[tuple[ImageFacts, tuple[str, ...], Identity]] = []
             for one in ordered:
                 components = pack_directory(one.directory_path)
-                keyed.append(
-                    (one, components, identity(one.remote_id, "/".join(components), one.remote_name, 0))
-                )
+                place = "" if one.remote_id else "/".join(components)
+                keyed.append((one, components, identity(one.remote_id, place, one.remote_name, 0)))
             marks, keys = padded([key for _, _, key in keyed])
             known = {row[0]: row for row in self._rows(f"{_KNOWN} IN ({marks})", (listing.dataset, *keys))}
             new: dict[Identity, _New] = {}

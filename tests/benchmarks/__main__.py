@@ -6,8 +6,8 @@ import importlib
 import sys
 
 NAMES = (
-    "driver", "lookups", "million", "killing", "fetch", "epochs", "bulk", "exports", "catalog_size",
-    "emulator_throughput", "peers", "storage_client", "trainers",
+    "driver", "lookups", "million", "killing", "fetch", "listing", "epochs", "bulk", "exports",
+    "catalog_size", "emulator_throughput", "peers", "storage_client", "trainers",
 )  # fmt: skip
 
 

@@ -30,6 +30,11 @@ FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 
 
+@given(st.text("./ab", max_size=8))
+def test_an_extension_is_what_os_path_takes_for_one(name: str) -> None:
+    assert names.split_extension(name) == os.path.splitext(name)
+
+
 @st.composite
 def listings(draw: st.DrawFn, most: int = 9) -> list[ImageFacts]:
     """A set of images with different ids; several may have been created at once."""
