@@ -33,9 +33,11 @@ from pictofs.storage import Carrier, Got, Transfers
 
 _RECEIVE_BYTES = 256 << 10
 _DESCRIPTORS = 1024  # more than a process has open that has just begun
-# What ends within so long is one message, unless it is many.
-REPORT_S = 0.003
-REPORTED = 16
+# What ends within so long is one message, unless it is many: each wakes up two threads of the parent. Where
+# more than BUSY are under way others wait for none of these, since the next have been ordered already.
+REPORT_S, BUSY_REPORT_S = 0.003, 0.025
+REPORTED = 32
+BUSY = 48
 MOVED_S = 0.25     # what is under way for longer is told of while bytes come
 SWITCH_S = 0.0005  # as in the fetching process: two threads that hand each other batches
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
@@ -72,7 +74,8 @@ class Carter:
                     return
                 if self._wake_read in ready:
                     os.read(self._wake_read, 64)
-                    due_s = due_s or time.monotonic() + REPORT_S
+                    patience_s = REPORT_S if self._underway <= BUSY else BUSY_REPORT_S
+                    due_s = due_s or time.monotonic() + patience_s
                 if not ready and due_s is None and self._moved:
                     due_s = 0.0
                 if due_s is not None and (len(self._ended) >= REPORTED or time.monotonic() >= due_s):
