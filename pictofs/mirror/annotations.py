@@ -68,7 +68,7 @@ class Annotations:
     async def fetched(
         self,
         member: Membership,
-        image: int,
+        image: int | ImageRow,
         *,
         background: bool = False,
         priority: Priority = Priority.DEMAND,
@@ -80,7 +80,7 @@ class Annotations:
         `background`: the budget's reserve is not for this. `doubted`: a body is known and its age in doubt,
         or somebody wants the truth: the service is asked. `moved` is called as something of it comes.
         """
-        row = self._reader.image(image)
+        row = self._reader.image(image) if isinstance(image, int) else image
         if row is None or not row.directory:
             raise Stale("this image is no longer known: list its directory again")
         asked_ns = self._wall_ns()
@@ -99,7 +99,7 @@ class Annotations:
         else:
             asked_ns = self._wall_ns()
             found = await self._asked(member, row, document, background, priority, moved)
-        kept = await self._deposit.keep(image, found, asked_ns)
+        kept = await self._deposit.keep(row.pk, found, asked_ns)
         self._push(kept.change)
         return kept.annotation
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 from pictofs.catalog import CatalogReader
 from pictofs.catalog.model import ImageRow, Kind, node_id
@@ -54,7 +55,7 @@ class Bodies:
         self._waiting: Lines[tuple[Membership, int, bool]] = Lines(QUEUE)
         # What waits for an export that was ordered.
         self._parked: deque[tuple[Membership, int, bool]] = deque(maxlen=QUEUE)
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._parked) + len(self._running)
@@ -78,11 +79,9 @@ class Bodies:
         self._start()
 
     async def stop(self) -> None:
-        """Ends what is under way; flights that others joined go on."""
+        """Begins nothing more; what is under way ends with the flights."""
         self._waiting.clear()
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        self._parked.clear()
 
     def _start(self) -> None:
         while self._waiting and len(self._running) < self._jobs:
@@ -99,9 +98,10 @@ class Bodies:
                 if not promising and not self._affordable(member):
                     self._waiting.clear()
                     return
-            task = asyncio.ensure_future(self._bring(member, row, size))
-            self._running.add(task)
-            task.add_done_callback(self._ended)
+            task = self._begin(member, row, size=size)
+            if task is not None:
+                self._running.add(task)
+                task.add_done_callback(self._ended)
 
     def _due(self, row: ImageRow, size: bool) -> bool:
         if size:
@@ -127,27 +127,25 @@ class Bodies:
         )
         return False
 
-    async def _bring(self, member: Membership, row: ImageRow, size: bool) -> None:
-        try:
-            if size:
-                await member.join(
-                    self._flights, ("size", node_id(row.pk, Kind.IMAGE)),
-                    lambda flight: self._images.measured(member, row.pk),
-                )  # fmt: skip
-            else:
-                await member.join(
-                    self._flights, ("annotation", row.ino),
-                    lambda flight: self._annotations.fetched(
-                        member, row.pk, background=True, priority=Priority.LOOK_AHEAD, moved=flight.moved
-                    ),
-                )  # fmt: skip
-        except PictofsError as error:
-            self._troubles.note(f"ahead of need: {error}")
+    def _begin(self, member: Membership, row: ImageRow, *, size: bool) -> asyncio.Task[Any] | None:
+        """Its run, unless it is under way for somebody else."""
+        if size:
+            key = ("size", node_id(row.pk, Kind.IMAGE))
+            return self._flights.begin(key, lambda flight: self._images.measured(member, row.pk))
+        return self._flights.begin(
+            ("annotation", row.ino),
+            lambda flight: self._annotations.fetched(
+                member, row, background=True, priority=Priority.LOOK_AHEAD, moved=flight.moved
+            ),
+        )
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            _log.error("fetching ahead failed in a way it should not", exc_info=task.exception())
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, PictofsError):
+            self._troubles.note(f"ahead of need: {error}")
+        elif error is not None:
+            _log.error("fetching ahead failed in a way it should not", exc_info=error)
         self._start()
         if self.idle:
             self._moved()

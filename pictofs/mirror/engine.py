@@ -68,7 +68,7 @@ DRAIN_S = 20.0         # for what is under way when a newer mount asks us to han
 HOUSEKEEPING_S = 1.0
 TOUCHES = 4096         # blocks seen by readers before they are written down
 MEMORY_BYTES = 256 << 20  # asked for and not yet in the store
-BODIES = 64            # API requests ahead of need at once: what the carter makes, and some on their way
+BODIES = 128           # API requests ahead of need: the carter makes 56 at once, others are being written
 
 
 class Engine:

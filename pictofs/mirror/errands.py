@@ -89,11 +89,7 @@ class Errands:
             loop.call_soon(self._send)
         get = Get(call.url, headers=call.headers, sink=path)
         self._gathered.append((member, self._number, get))
-        try:
-            return await asyncio.shield(future)  # given up, it comes to its end all the same: it is counted
-        except asyncio.CancelledError:
-            future.add_done_callback(lambda _: _discard(path))
-            raise
+        return await future  # given up, the request comes to its end all the same: it is counted
 
     def _send(self) -> None:
         gathered, self._gathered = self._gathered, []
@@ -109,12 +105,16 @@ class Errands:
             errand = self._underway.pop(number)
             if isinstance(outcome, Got):
                 errand.member.access.client.handed_back(outcome.told)
+                if errand.future.cancelled():
+                    _discard(errand.path)
+                    continue
                 body = Written(errand.path, outcome.body_bytes)
                 errand.future.set_result(Brought(body, outcome.etag, outcome.crc32c))
             else:
                 errand.member.access.client.handed_back(None)
                 self._again_s = self._clock() + PAUSE_S
-                errand.future.set_result(None)
+                if not errand.future.cancelled():
+                    errand.future.set_result(None)
 
 
 def _discard(path: str) -> None:

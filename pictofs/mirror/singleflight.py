@@ -59,10 +59,9 @@ class SingleFlight:
     ) -> T:
         """The result of the run for `key`, or its exception; started here when none is under way."""
         flight = self._flights.get(key)
-        if flight is None or flight.task is None:
-            flight = self._flights[key] = Flight()
-            flight.task = asyncio.ensure_future(_run(start, flight))
-            flight.task.add_done_callback(lambda task: self._landed(key, task))
+        if flight is None:
+            flight = self._begin(key, start)
+        assert flight.task is not None
         ticket = flight.listen(progress)
         try:
             await asyncio.wait({flight.task})  # a waiter that is cancelled here cancels nothing else
@@ -71,12 +70,22 @@ class SingleFlight:
         finally:
             flight.leave(ticket)
 
+    def begin(self, key: Hashable, start: Callable[[Flight], Awaitable[T]]) -> asyncio.Task[T] | None:
+        """Starts the run for `key` with nobody waiting for it yet; None when one is under way."""
+        return None if key in self._flights else self._begin(key, start).task
+
     async def stop(self) -> None:
         """Cancels every run and waits until all have ended."""
         tasks = [flight.task for flight in self._flights.values() if flight.task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, key: Hashable, start: Callable[[Flight], Awaitable[Any]]) -> Flight:
+        flight = self._flights[key] = Flight()
+        flight.task = asyncio.ensure_future(_run(start, flight))
+        flight.task.add_done_callback(lambda task: self._landed(key, task))
+        return flight
 
     def _landed(self, key: Hashable, task: asyncio.Task[Any]) -> None:
         self._flights.pop(key, None)
