@@ -54,12 +54,14 @@ _CURRENT = f"{IMAGE} WHERE i.pk = ? AND i.directory IS NOT NULL"
 _CURRENT_LATER = f"{IMAGE} WHERE i.ino = ? AND i.directory IS NOT NULL"
 _LAST = f"{IMAGE} WHERE i.ino = ? ORDER BY i.pk DESC LIMIT 1"
 _KNOWN_AS = f"{IMAGE} WHERE i.dataset = ? AND i.identity = ? AND i.directory IS NOT NULL LIMIT 1"
+# An image at its first version, whose pk is then that of its annotation's first version, and of no other's.
+_FIRST = f"{IMAGE} WHERE i.pk = ? AND i.directory IS NOT NULL AND i.ino IS NULL"
 _ANNOTATION = (
     "SELECT a.pk, ifnull(a.ino, a.pk), a.size, a.version, a.mtime_ns, a.fetched_ns, a.superseded FROM "
     "annotation a "
     "WHERE a.pk = ?"
 )
-# The same with its image, or the image alone of one that was never fetched, where the image is at its first
+# An annotation with its image, or the image of one that was never fetched, where the image is at its first
 # version: nearly always, and one statement is one state of the catalog.
 _ANNOTATION_OF_FIRST = (
     "SELECT i.pk, i.created_ns, a.size, a.version, a.mtime_ns, a.fetched_ns, a.superseded FROM image i "
@@ -163,6 +165,9 @@ class ImageReads(Connected):
 
     def image_of_annotation(self, pk: int) -> ImageRow | None:
         """The image that a version of an annotation belongs to, in its current version where there is one."""
+        found = self._row(_FIRST, (pk,))
+        if found is not None:
+            return self._image(found)
         with self.snapshot():
             row = self._row("SELECT ifnull(ino, pk) FROM annotation WHERE pk = ?", (pk,))
             image = self._image_at(row[0] if row else pk)

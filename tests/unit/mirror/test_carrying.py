@@ -210,6 +210,30 @@ def test_a_flight_that_fails_fails_for_all_and_the_next_begins_anew() -> None:
     asyncio.run(scenario())
 
 
+def test_a_flight_that_nobody_waits_for_is_begun_once_and_joined_by_who_comes_later() -> None:
+    async def scenario() -> None:
+        flights, gate = SingleFlight(), asyncio.Event()
+
+        async def run(flight: Flight) -> int:
+            await gate.wait()
+            return 7
+
+        async def another(flight: Flight) -> int:
+            raise AssertionError("there is one under way")
+
+        task = flights.begin("k", run)
+        assert flights.begin("k", another) is None
+        joined = asyncio.ensure_future(flights.join("k", another))
+        await asyncio.sleep(0)
+        gate.set()
+        assert await joined == 7
+        assert task is not None
+        assert task.result() == 7
+        assert len(flights) == 0
+
+    asyncio.run(scenario())
+
+
 def test_a_line_that_a_crowd_causes_is_news_once_a_minute_and_the_ring_keeps_the_last() -> None:
     now_s = [0.0]
     troubles = Troubles(wall_s=lambda: now_s[0])

@@ -157,3 +157,26 @@ def test_the_budget_is_kept_as_for_every_request(host: Host, tmp_path: Path) -> 
 
     run(host, tmp_path, scenario)
     assert len(host.seen) == 2
+
+
+def test_a_request_that_is_given_up_is_counted_and_leaves_no_file(host: Host, tmp_path: Path) -> None:
+    host.put(path(1), b'{"annotations": []}', Treatment(drip=4, pause_s=0.02))
+
+    async def scenario(sender: Sender) -> None:
+        waiting = asyncio.ensure_future(sender.body(1))
+        await asyncio.get_running_loop().run_in_executor(None, host.wait_asked, 1)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        host.put(path(2), b"{}")
+        assert await sender.body(2) is not None, "what comes later comes all the same"
+
+        async def ended() -> None:
+            while sender.errands._underway:
+                await asyncio.sleep(0.01)
+
+        await asyncio.wait_for(ended(), LIMIT_S)
+        assert len([each for each in tmp_path.iterdir() if each.is_file()]) == 1
+        assert sender.client.requests == 2
+
+    run(host, tmp_path, scenario)
