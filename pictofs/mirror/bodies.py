@@ -27,6 +27,9 @@ from pictofs.mirror.troubles import Troubles
 _log = logging.getLogger(__name__)
 QUEUE = 16_384          # what waits beyond this is too old to be of use: the earliest goes
 RESERVE_SHARE = 0.15    # of the hour's requests, a little more than the governor's own reserve
+# Of what is left of the hour's requests, at once: whether an export would save them is seen in between.
+AT_ONCE_SHARE = 0.05
+FEWEST_AT_ONCE = 4
 
 
 class Bodies:
@@ -85,6 +88,9 @@ class Bodies:
 
     def _start(self) -> None:
         while self._waiting and len(self._running) < self._jobs:
+            head = self._waiting.head
+            if head is not None and len(self._running) >= _at_once(head[0]):
+                return
             _, ((member, pk, size),) = self._waiting.take(1)
             row = self._reader.image(pk)
             if row is None or not row.directory or not self._due(row, size):
@@ -149,3 +155,8 @@ class Bodies:
         self._start()
         if self.idle:
             self._moved()
+
+
+def _at_once(member: Membership) -> float:
+    budget = member.access.client.budget
+    return float("inf") if budget is None else max(FEWEST_AT_ONCE, budget.remaining * AT_ONCE_SHARE)

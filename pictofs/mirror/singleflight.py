@@ -1,7 +1,8 @@
 """One run of a thing at a time, with any number that wait for it.
 
-A waiter that gives up leaves the run to the others; a run that nobody waits for goes on unless its starter
-chose `abandon`. Progress is told to all who wait at that moment.
+A waiter that gives up leaves the run to the others, and a run that nobody waits for goes on. Progress is told
+to all who wait at that moment. What was begun with nobody waiting has no claim on the budget's reserve: where
+that is what it fails for, who has joined it begins anew.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, TypeVar
+
+from pictofs.errors import RateLimited
 
 T = TypeVar("T")
 Progress = Callable[[], None]
@@ -21,8 +24,9 @@ def unheard() -> None:
 class Flight:
     """A run under way."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, unasked: bool = False) -> None:
         self.task: asyncio.Task[Any] | None = None
+        self.unasked = unasked
         self._listeners: dict[int, Progress] = {}
         self._next = 0
 
@@ -67,12 +71,16 @@ class SingleFlight:
             await asyncio.wait({flight.task})  # a waiter that is cancelled here cancels nothing else
             result: T = flight.task.result()
             return result
+        except RateLimited:
+            if not flight.unasked:
+                raise
         finally:
             flight.leave(ticket)
+        return await self.join(key, start, progress)
 
     def begin(self, key: Hashable, start: Callable[[Flight], Awaitable[T]]) -> asyncio.Task[T] | None:
         """Starts the run for `key` with nobody waiting for it yet; None when one is under way."""
-        return None if key in self._flights else self._begin(key, start).task
+        return None if key in self._flights else self._begin(key, start, unasked=True).task
 
     async def stop(self) -> None:
         """Cancels every run and waits until all have ended."""
@@ -81,8 +89,10 @@ class SingleFlight:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(self, key: Hashable, start: Callable[[Flight], Awaitable[Any]]) -> Flight:
-        flight = self._flights[key] = Flight()
+    def _begin(
+        self, key: Hashable, start: Callable[[Flight], Awaitable[Any]], *, unasked: bool = False
+    ) -> Flight:
+        flight = self._flights[key] = Flight(unasked=unasked)
         flight.task = asyncio.ensure_future(_run(start, flight))
         flight.task.add_done_callback(lambda task: self._landed(key, task))
         return flight

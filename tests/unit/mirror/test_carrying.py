@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pictofs.catalog.model import BlockRow
-from pictofs.errors import Damaged, PictofsError
+from pictofs.errors import Damaged, PictofsError, RateLimited
 from pictofs.link.messages import Priority
 from pictofs.mirror.calls import Calls
 from pictofs.mirror.singleflight import Flight, SingleFlight
@@ -230,6 +230,25 @@ def test_a_flight_that_nobody_waits_for_is_begun_once_and_joined_by_who_comes_la
         assert task is not None
         assert task.result() == 7
         assert len(flights) == 0
+
+    asyncio.run(scenario())
+
+
+def test_who_joins_what_nobody_asked_for_does_not_pay_for_its_being_out_of_budget() -> None:
+    async def scenario() -> None:
+        flights = SingleFlight()
+
+        async def broke(flight: Flight) -> int:
+            await asyncio.sleep(0)
+            raise RateLimited("only the reserve is left")
+
+        async def run(flight: Flight) -> int:
+            return 7
+
+        assert flights.begin("k", broke) is not None
+        assert await asyncio.gather(*(flights.join("k", run) for _ in range(3))) == [7, 7, 7]
+        with pytest.raises(RateLimited):
+            await asyncio.gather(flights.join("k", broke), flights.join("k", run))
 
     asyncio.run(scenario())
 
