@@ -6,9 +6,10 @@ A *position* is a file's place in its dataset, in readdir's order. Three pattern
 
     sequential, strided   a few reads at equal distances begin a *run*; its window doubles while it is hit,
                           and grows fourfold while it is small and every file of it was read.
-                          Who has read WALKED files of one without a gap begins the next, in another
-                          directory, by its first read; and where the order ends, such a run goes on at its
-                          beginning, round to where it began: sorted paths begin elsewhere than readdir does
+                          Who has read WALKED files of one without a gap begins the next by its first
+                          read: in another directory, or over the annotations after the images. Where the
+                          order ends, such a run goes on at its beginning, round to where it began: sorted
+                          paths begin elsewhere than readdir does
     together              an image and then its annotation (or the other way round), a few times: a run over
                           one fetches both
     epoch                 scattered first reads of whole files, EPOCH_READS of them within EPOCH_S: whoever
@@ -175,7 +176,7 @@ class LookAhead:
         echo = not sight.missing and sight.position in side.missed
         run, axis = None, Axis.NAMES
         if not echo:
-            run, axis = self._find(side, sight, count, now_s, first)
+            run, axis = self._find(dataset.sides, sight, count, now_s, first)
         if sight.missing:
             side.missed[sight.position] = run is not None
             _bound(side.missed, MISSED)
@@ -199,9 +200,10 @@ class LookAhead:
         _bound(dataset.last, READERS)
 
     def _find(
-        self, side: _Side, sight: Sight, count: int, now_s: float, first: int
+        self, sides: tuple[_Side, _Side], sight: Sight, count: int, now_s: float, first: int
     ) -> tuple[_Run | None, Axis]:
         """The run that a read belongs to, begun here if need be; None for a scattered one."""
+        side, other = sides[sight.face], sides[sight.face.other]
         places = [(Axis.NAMES, sight.position)]
         if sight.inode >= 0:
             places.append((Axis.INODES, sight.inode))
@@ -210,7 +212,7 @@ class LookAhead:
             if run is not None:
                 return run, axis
         for axis, at in places:
-            run = self._begin(side.ways[axis], sight, at, now_s, first)
+            run = self._begin(side.ways[axis], other.ways[axis], sight, at, now_s, first)
             if run is not None:
                 return run, axis
         return None, Axis.NAMES
@@ -240,7 +242,9 @@ class LookAhead:
                 return run
         return None
 
-    def _begin(self, way: _Way, sight: Sight, at: int, now_s: float, first: int) -> _Run | None:
+    def _begin(
+        self, way: _Way, beside: _Way, sight: Sight, at: int, now_s: float, first: int
+    ) -> _Run | None:
         reader = sight.reader
         recent = way.recent.get(reader)
         if recent is None:
@@ -251,7 +255,8 @@ class LookAhead:
             return None  # the same file once more
         stride = _stride(recent, at)
         if not stride and sight.missing:
-            walked = _walker(way, reader)  # once: the next run has to show itself again
+            # once: the next run has to show itself again
+            walked = _walker(way, reader) or _walker(beside, reader)
             stride = walked.stride if walked is not None and now_s - walked.seen_s < RUN_S else 0
         recent.append(at)
         if not stride:

@@ -301,7 +301,7 @@ class Waits:
         pending.progress_s = self._clock()
         self._by_id[pending.id] = pending
         self.sent += 1
-        if self._hints and isinstance(pending.request, Want):
+        if self._hints and not isinstance(pending.request, Ask):
             self._flush_hints()  # in order: who reads ahead of what was told of it looks like one who jumps
         self._tell(msgspec.structs.replace(pending.request, id=pending.id))
 

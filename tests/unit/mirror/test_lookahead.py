@@ -94,6 +94,25 @@ def test_who_has_walked_through_a_directory_is_expected_to_walk_through_the_next
     assert reader.missed == [840, 841, 720, 600]
 
 
+def test_who_has_walked_over_the_images_is_expected_to_walk_over_the_annotations() -> None:
+    """As `cp -r` of both does; nobody knows who asks for the size of an annotation."""
+    reader = Reader()
+    for position in range(100):
+        reader.read(position)
+    reader.missed.clear()
+    for position in range(100):
+        reader.read(position, reader=0, face=Face.ANNOTATION)
+    assert reader.missed == [0]
+
+
+def test_who_looks_at_an_image_here_and_there_brings_no_annotations() -> None:
+    reader = Reader()
+    for position in [5, 700, 6, 2000]:
+        reader.read(position)
+    reader.read(5, reader=0, face=Face.ANNOTATION)
+    assert not [each for each in reader.asked if Face.ANNOTATION in each.faces]
+
+
 def test_a_jump_after_a_walk_is_expected_to_be_one_only_once() -> None:
     reader = Reader()
     for position in [*range(100), 3000, 2000, 1000]:

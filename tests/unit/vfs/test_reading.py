@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pictofs.catalog.model import EXPORT_BLOCK_BYTES, SPILL, BlockRow
-from pictofs.link.messages import Ask, Changed, Done, Read, Want
+from pictofs.link.messages import Ask, Changed, Done, Look, Read, Want
 from pictofs.vfs.descriptors import MOST_SPILLED, Descriptors
 from pictofs.vfs.vfs import RELEASE_S
 from tests.unit.tree.conftest import furnish
@@ -254,6 +254,12 @@ def test_what_was_read_is_told_before_what_is_missed_afterwards(bench: Bench) ->
     bench.ask(bench.vfs.read, node, 0, 10)
     bench.ask(bench.vfs.read, other, 0, 10)
     assert [type(sent) for sent in bench.link.sent if isinstance(sent, Read | Want)] == [Read, Want]
+    bench.pass_s(1)
+    annotation = bench.node("org/Cars/annotations/other.json")
+    bench.forget_requests()
+    bench.ask(bench.vfs.read, node, 0, 10)
+    bench.ask(bench.vfs.getattr, annotation)
+    assert [type(sent) for sent in bench.link.sent if isinstance(sent, Read | Look)] == [Read, Look]
 
 
 def test_an_empty_file_is_empty(bench: Bench) -> None:
