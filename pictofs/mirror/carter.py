@@ -35,7 +35,7 @@ _RECEIVE_BYTES = 256 << 10
 _DESCRIPTORS = 1024  # more than a process has open that has just begun
 # What ends within so long is one message, unless it is many: each wakes up two threads of the parent. Where
 # more than BUSY are under way others wait for none of these, since the next have been ordered already.
-REPORT_S, BUSY_REPORT_S = 0.003, 0.025
+REPORT_S, BUSY_REPORT_S = 0.003, 0.012
 REPORTED = 32
 BUSY = 48
 MOVED_S = 0.25     # what is under way for longer is told of while bytes come
