@@ -96,9 +96,10 @@ class Read(msgspec.Struct, tag="read", array_like=True, frozen=True):
 
 
 class Cancel(msgspec.Struct, tag="cancel", array_like=True, frozen=True):
-    """Nobody waits for `id` any more. Not answered."""
+    """Nobody waits for `id` any more; `late`: they have been told EIO for want of progress. Not answered."""
 
     id: int
+    late: bool = False
 
 
 class Ask(msgspec.Struct, tag="ask", array_like=True, frozen=True):

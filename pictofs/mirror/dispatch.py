@@ -130,6 +130,9 @@ class Dispatch:
             case Read():
                 self._read(mount.members, message)
             case Cancel():
+                wait = mount.waits.get(message.id)
+                if wait is not None and message.late:  # the mount's clock ran out a moment before ours
+                    self._troubles.log(_log, _nothing_arrived(wait))
                 self._cancel(mount, message.id)
             case Ask():
                 self._run(mount, message.id, self._ask(mount, message), ASK_TIMEOUT_S)
@@ -161,9 +164,7 @@ class Dispatch:
                 for wait in tuple(mount.waits.values()):
                     if now_s - wait.moved_s > wait.timeout_s:
                         self._cancel(mount, wait.id)
-                        self._fail(mount, wait.id, PictofsError(
-                            f"nothing arrived for timeout={wait.timeout_s:g}s"
-                        ))  # fmt: skip
+                        self._fail(mount, wait.id, PictofsError(_nothing_arrived(wait)))
 
     async def stop(self) -> None:
         """Cancels every wait; answers nobody."""
@@ -354,6 +355,10 @@ class Dispatch:
 
     def _tell_idle(self) -> None:
         self._idle(not any(mount.attached for mount in self._mounts.values()))
+
+
+def _nothing_arrived(wait: Wait) -> str:
+    return f"nothing arrived for timeout={wait.timeout_s:g}s"
 
 
 class _Unknown(PictofsError):

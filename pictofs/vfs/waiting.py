@@ -149,7 +149,7 @@ class Waits:
             pending.waiters[waiter] = None
         self._due_s = min(self._due_s, self._due_of(pending, waiter))
 
-    def leave(self, waiter: Waiter, key: Key, *, satisfied: bool = False) -> None:
+    def leave(self, waiter: Waiter, key: Key, *, satisfied: bool = False, late: bool = False) -> None:
         """`waiter` waits no longer; what nobody else wants is cancelled, unless `satisfied`.
 
         A lookup that was satisfied by the first page of a listing does not end the listing.
@@ -161,7 +161,7 @@ class Waits:
         if not pending.waiters and not satisfied:
             self._drop(pending)
             if pending.id:
-                self._tell(Cancel(pending.id))
+                self._tell(Cancel(pending.id, late))
 
     def hint(self, node: int, offset: int, size_bytes: int, pid: int, end: bool = False) -> None:
         """Somebody read here from what was present: for the access pattern, and lost without harm."""
@@ -291,7 +291,7 @@ class Waits:
         else:
             self.timed_out += 1
             _log.warning("no progress in %g s on %s: EIO", self._timeout_s, pending.key)
-            self.leave(waiter, pending.key)
+            self.leave(waiter, pending.key, late=True)
             waiter.end(NO_PROGRESS)
 
     def _send(self, pending: _Pending) -> None:

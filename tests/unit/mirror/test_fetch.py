@@ -104,6 +104,24 @@ def test_a_want_nobody_waits_for_any_more_is_given_up_but_not_for_another_that_w
     asyncio.run(scenario())
 
 
+def test_a_reader_that_was_told_eio_for_want_of_progress_leaves_a_word_of_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with world(tmp_path) as w:
+            mount = await w.mount(prefetch="off")
+            await w.listed(mount)
+            w.carrier.holding = True
+            interrupted, late = (mount.start_want(w.image_node(f"{n}.jpg")) for n in (0, 1))
+            await w.until(lambda: w.carrier.requests == 2)
+            mount.cancel(interrupted)
+            assert not w.engine.troubles.recent()
+            mount.cancel(late, late=True)
+            mount.cancel(late, late=True)
+            assert [each["what"] for each in w.engine.troubles.recent()] == ["nothing arrived for timeout=8s"]
+            await w.until(lambda: w.carrier.cancelled == 2)
+
+    asyncio.run(scenario())
+
+
 def test_a_mount_that_dies_takes_its_wants_with_it(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with world(tmp_path) as w:

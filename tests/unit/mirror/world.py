@@ -362,8 +362,8 @@ class Mounted:
     async def ask(self, verb: str, **arguments: Any) -> Any:
         return await self.answer(self.send(lambda number: Ask(number, verb, arguments)))
 
-    def cancel(self, number: int) -> None:
-        self.world.engine.dispatch.received(self.peer, Cancel(number))
+    def cancel(self, number: int, *, late: bool = False) -> None:
+        self.world.engine.dispatch.received(self.peer, Cancel(number, late))
 
     def read(self, node: int, offset: int = 0, size_bytes: int = 1) -> None:
         self.world.engine.dispatch.received(self.peer, Read(node, offset, size_bytes, 1))
