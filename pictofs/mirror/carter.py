@@ -39,7 +39,9 @@ REPORT_S, BUSY_REPORT_S = 0.003, 0.012
 REPORTED = 32
 BUSY = 48
 MOVED_S = 0.25     # what is under way for longer is told of while bytes come
-SWITCH_S = 0.0005  # as in the fetching process: two threads that hand each other batches
+# As in the fetching process: two threads that hand each other batches, and few objects that go in circles.
+SWITCH_S = 0.0005
+COLLECTED = 50_000
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
@@ -197,6 +199,7 @@ def serve(connection: socket.socket, connections: int, bandwidth_bytes_s: int | 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     stacks.keep_memory()
+    gc.set_threshold(COLLECTED)
     sys.setswitchinterval(SWITCH_S)
 
     def make(route: Route) -> Carrier:
