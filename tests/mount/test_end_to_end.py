@@ -418,7 +418,6 @@ def test_without_the_service_what_is_known_is_served(calm: Running, mounts: Make
             if again:
                 assert mount.umount().returncode == 0
                 mount.mounted()
-                run("sh", "-c", "echo 3 > /proc/sys/vm/drop_caches", check=False)
             time.sleep(TTL_S)  # what the kernel was told is too old now
             for name in ("000.jpg", "001.jpg"):
                 assert (folder / name).read_bytes() == made[name]
