@@ -248,23 +248,6 @@ class BlockRow(NamedTuple):
     boot: int                 # index of the boot in which it was written or last verified
 
 
-class FoundImage(NamedTuple):
-    """The part of an `ImageRow` that a lookup and the read behind it take, as it is in the database.
-
-    `stored`, `stored_bytes`, `crc32c` and `boot` are of its first block, None where that is not here.
-    """
-
-    pk: int
-    ino: int
-    file_name: str
-    size_bytes: int | None
-    created_ns: int
-    stored: bytes | str | None
-    stored_bytes: int
-    crc32c: int
-    boot: int
-
-
 @dataclass(frozen=True, slots=True)
 class DatasetFacts:
     """What the service says of a dataset, in no dialect."""

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from pictofs.catalog.columns import unpack_path
 from pictofs.catalog.connected import Connected
-from pictofs.catalog.model import (
-    BlockRow,
-    FoundImage,
-    Kind,
-    block_bytes,
-    node_kind,
-    node_pk,
-)
+from pictofs.catalog.found import FoundImage
+from pictofs.catalog.model import BlockRow, Kind, block_bytes, node_kind, node_pk
 
 # The number of the "block" that a whole object is, once its blocks were joined into one file. They are
 # dropped then, and whoever asks for one of them is given this row. It was synced before it was entered.

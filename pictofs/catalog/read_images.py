@@ -11,7 +11,8 @@ from pictofs.catalog.columns import (
     unpack_tags,
 )
 from pictofs.catalog.connected import Connected, Row
-from pictofs.catalog.model import AnnotationRow, FoundImage, ImageRow, Kind, ListedImage
+from pictofs.catalog.found import FoundAnnotation, FoundImage
+from pictofs.catalog.model import AnnotationRow, ImageRow, Kind, ListedImage
 
 IMAGE = (
     "SELECT i.pk, ifnull(i.ino, i.pk), i.dataset, ifnull(i.directory, 0), i.file_name, i.annotation_name, "
@@ -68,6 +69,12 @@ _ANNOTATION_OF_FIRST = (
     "LEFT JOIN annotation a ON a.pk = i.pk "
     "WHERE i.pk = ? AND i.directory IS NOT NULL AND i.ino IS NULL AND a.ino IS NULL"
 )
+_FOUND_ANNOTATION = (
+    "SELECT coalesce(i.annotation, i.ino, i.pk), coalesce(a.ino, a.pk, i.ino, i.pk), i.dataset, a.size, "
+    "ifnull(a.mtime_ns, i.created_ns), ifnull(a.fetched_ns, 0) "
+    "FROM image i LEFT JOIN annotation a ON a.pk = coalesce(i.annotation, i.ino, i.pk) "
+    "WHERE i.directory = ? AND i.annotation_name = ?"
+)
 
 
 class ImageReads(Connected):
@@ -91,6 +98,11 @@ class ImageReads(Connected):
     def found_images(self, directory: int, after_name: str, limit: int) -> list[FoundImage]:
         """The same of at most `limit` images of a directory behind the name `after_name`, by file name."""
         return list(map(FoundImage._make, self._rows(_FOUND_PAGE, (directory, after_name, limit))))
+
+    def found_annotation(self, directory: int, annotation_name: str) -> FoundAnnotation | None:
+        """The current annotation of that name."""
+        row = self._row(_FOUND_ANNOTATION, (directory, annotation_name))
+        return FoundAnnotation._make(row) if row else None
 
     def images(self, directory: int, after_name: str = "", limit: int = 1000) -> list[ImageRow]:
         """At most `limit` images of a directory behind the name `after_name`, by file name."""

@@ -46,8 +46,8 @@ def api_app(
     desk = Desk(service, dialect_of(letter, service))
     datasets = DatasetEndpoints(desk)
     routes = [
+        *ImageEndpoints(desk, datasets).routes(),   # first, for they are asked for by the hundred thousand
         *datasets.routes(),
-        *ImageEndpoints(desk, datasets).routes(),
         *ExportEndpoints(desk, datasets, jobs).routes(),
     ]
 

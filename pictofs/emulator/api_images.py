@@ -58,11 +58,11 @@ class ImageEndpoints:
                 route("/annotations/{image}", self.clear_by_id, ("DELETE",)),
             ]
         return [
+            route("/annotations/{dataset}/{path:path}", self.annotations_by_path),
             route("/images/", self.listing),
             *by_id,
             route("/images/{dataset}/{path:path}", self.by_path),
             route("/images/{dataset}/{path:path}", self.delete_by_path, ("DELETE",)),
-            route("/annotations/{dataset}/{path:path}", self.annotations_by_path),
             route("/annotations/{dataset}/{path:path}", self.save_by_path, ("POST",)),
             route("/annotations/{dataset}/{path:path}", self.clear_by_path, ("DELETE",)),
             route("/directories/{dataset}", self.directories),

@@ -150,6 +150,7 @@ class AppPort:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,    # nobody stands before it, and a layer is a fiftieth of an answer
             backlog=_BACKLOG,
             timeout_keep_alive=75,
         )

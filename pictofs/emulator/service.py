@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -311,7 +312,7 @@ class Service:
 
     def annotation_path(self, dataset: Dataset, image: Image) -> str:
         """The path by which dialect c addresses an image's annotations, from the host's root."""
-        return f"/api/v1/developer/annotations/{quote(dataset.name, safe='')}/{quote(image.path, safe='/')}"
+        return f"/api/v1/developer/annotations/{_quoted(dataset.name)}/{quote(image.path, safe='/')}"
 
 
 def _check_name(name: object) -> None:
@@ -327,6 +328,11 @@ def image_key(dataset_id: str, image_id: str, filename: str) -> str:
 def export_key(dataset_id: str, export_id: str, name: str) -> str:
     """The storage path of an export's ZIP within the bucket."""
     return f"{dataset_id}/exports/{export_id}/{_segment(name)}.zip"
+
+
+@lru_cache(maxsize=64)  # of a dataset, for each of its images
+def _quoted(name: str) -> str:
+    return quote(name, safe="")
 
 
 def _segment(name: str) -> str:

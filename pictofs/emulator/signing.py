@@ -10,6 +10,7 @@ import calendar
 import hmac
 import re
 import time
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -55,14 +56,7 @@ class Signer:
 
     def sign(self, method: str, path: str, ttl_s: int, now_s: float) -> str:
         """`/path?query` that allows `method` on an object's path (not percent-encoded) for `ttl_s`."""
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
-        account = (
-            f"emulator-{self.generation}%40pictofs.invalid%2F{stamp[:8]}%2Fauto%2Fstorage%2Fgoog4_request"
-        )
-        query = (
-            f"X-Goog-Algorithm={_ALGORITHM}&X-Goog-Credential={account}"
-            f"&X-Goog-Date={stamp}&X-Goog-Expires={ttl_s}&X-Goog-SignedHeaders=host"
-        )
+        query = _query(self.generation, int(now_s), ttl_s)
         encoded = quote(path, safe="/")
         return f"{encoded}?{query}{_SIGNATURE}{self._mac(method, encoded, query)}"
 
@@ -111,6 +105,16 @@ class Signer:
         mac = self._keyed.copy()
         mac.update(f"{method}\n{encoded_path}\n{query}".encode("latin-1", "replace"))
         return mac.hexdigest()
+
+
+@lru_cache(maxsize=64)  # the same for all that are signed in one answer
+def _query(generation: int, now_s: int, ttl_s: int) -> str:
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
+    account = f"emulator-{generation}%40pictofs.invalid%2F{stamp[:8]}%2Fauto%2Fstorage%2Fgoog4_request"
+    return (
+        f"X-Goog-Algorithm={_ALGORITHM}&X-Goog-Credential={account}"
+        f"&X-Goog-Date={stamp}&X-Goog-Expires={ttl_s}&X-Goog-SignedHeaders=host"
+    )
 
 
 def expired(expires_s: float) -> Rejected:

@@ -185,7 +185,8 @@ class SyntheticImages:
         for digits in _DIGITS.findall(filename)[:8]:
             number = int(digits[:12])
             found.add(number)
-            found.update(range(number * PATTERN, number * PATTERN + 30))
+            if self._names != "plain":
+                found.update(range(number * PATTERN, number * PATTERN + 30))
         return sorted(index for index in found if index < self._count)
 
     def totals(self) -> Totals:

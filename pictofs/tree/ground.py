@@ -8,7 +8,8 @@ from collections.abc import Callable
 from cachetools import LRUCache
 
 from pictofs.catalog import CatalogReader
-from pictofs.catalog.model import BlockRow, DatasetRow, DirectoryRow, FoundImage, Kind, node_id
+from pictofs.catalog.found import FoundImage
+from pictofs.catalog.model import BlockRow, DatasetRow, DirectoryRow, Kind, node_id
 from pictofs.config import Settings
 from pictofs.tree.attributes import Attributes
 from pictofs.tree.freshness import Freshness

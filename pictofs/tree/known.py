@@ -14,11 +14,14 @@ from the store all the same (`Lost`) is asked of the catalog again.
 from __future__ import annotations
 
 from pictofs.catalog import CatalogReader, first_block
-from pictofs.catalog.model import BlockRow, FoundImage, Kind
+from pictofs.catalog.found import FoundImage
+from pictofs.catalog.model import BlockRow, Kind
 
 MOST_ROWS = 256
 # 0.7 KB each, with its block: 23 MB.
 MOST_KNOWN = 1 << 15
+# 0.1 KB each: who has listed a directory with attributes opens its files without a lookup.
+MOST_SIZES = 1 << 16
 PAGE_BLOCKS = 64
 MOST_BLOCKS = 1 << 12
 
@@ -26,13 +29,14 @@ _IMAGE = int(Kind.IMAGE)
 
 
 class KnownImages:
-    """For one thread at a time, as the reader is."""
+    """And annotations, of which only sizes. For one thread at a time, as the reader is."""
 
     def __init__(self) -> None:
         self._by_name: dict[tuple[int, str], FoundImage] = {}
         self._by_node: dict[int, FoundImage] = {}
         self._ends: dict[int, str | None] = {}      # directory → the last name of its pages; None: they ended
         self._rows = 1
+        self._sizes: dict[int, int] = {}            # version → bytes, as a listing told it
 
     def __len__(self) -> int:
         return len(self._by_node)
@@ -55,6 +59,17 @@ class KnownImages:
         """That version of an image, if it was among them."""
         return self._by_node.get(node)
 
+    def told(self, sizes: dict[int, int]) -> None:
+        """The sizes of current versions, as the kernel is told them now."""
+        if len(self._sizes) + len(sizes) > MOST_SIZES:
+            self._sizes.clear()
+        self._sizes.update(sizes)
+
+    def size_bytes(self, node: int) -> int | None:
+        """The size of a version that was current when it was looked up or listed, if it is remembered."""
+        found = self._by_node.get(node)
+        return self._sizes.get(node) if found is None else found.size_bytes
+
     def block(self, node: int) -> BlockRow | None:
         """The first block of a version, if it was here when its name was looked up."""
         found = self._by_node.get(node)
@@ -66,6 +81,7 @@ class KnownImages:
             self._by_name.clear()
             self._by_node.clear()
             self._ends.clear()
+        self._sizes.clear()
         self._rows = 1
 
     def _page(self, reader: CatalogReader, directory: int) -> None:

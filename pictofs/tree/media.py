@@ -13,11 +13,11 @@ import errno
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from pictofs.catalog.found import FoundAnnotation, FoundImage
 from pictofs.catalog.model import (
     MEDIA_BLOCK_BYTES,
     AnnotationRow,
     DirectoryRow,
-    FoundImage,
     ImageRow,
     Kind,
     node_id,
@@ -37,6 +37,7 @@ from pictofs.tree.xattrs import of_annotation, of_image
 ANNOTATION_AGES = 10
 
 _IMAGE = int(Kind.IMAGE)
+_ANNOTATION = int(Kind.ANNOTATION)
 _Files: TypeAlias = Callable[[Selection, int, str, int], list[DirEntry]]
 
 class MediaDirectory(Place):
@@ -54,10 +55,10 @@ class MediaDirectory(Place):
         ground = self._ground
         dataset = ground.dataset_of(directory)
         selection = self.selection(dataset)
-        image = self._image_named(directory, name)
-        if image is not None and (isinstance(image, FoundImage) or selection.holds(image)):
+        file = self._file_named(selection, directory, name)
+        if file is not None:
             valid_s = ground.listing(dataset, asked, found=True)
-            return self._file_entry(image, valid_s, asked)
+            return self._file_entry(file, valid_s, asked)
         folder = selection.folder(directory, name)
         valid_s = ground.listing(dataset, asked, found=folder is not None)
         if folder is None:
@@ -159,10 +160,10 @@ class MediaDirectory(Place):
             refuse(errno.ESTALE)
         return None, image.file_name
 
-    def _image_named(self, directory: int, name: str) -> ImageRow | FoundImage | None:
+    def _file_named(self, selection: Selection, directory: int, name: str) -> Any:
         raise NotImplementedError
 
-    def _file_entry(self, image: Any, valid_s: float, asked: Asked) -> Entry:
+    def _file_entry(self, file: Any, valid_s: float, asked: Asked) -> Entry:
         raise NotImplementedError
 
     def _dir_entries(self, selection: Selection, directory: int, after: str, limit: int) -> list[DirEntry]:
@@ -178,13 +179,14 @@ class ImagesDirectory(MediaDirectory):
         super().__init__(ground)
         self._files = files
 
-    def _image_named(self, directory: int, name: str) -> ImageRow | FoundImage | None:
+    def _file_named(self, selection: Selection, directory: int, name: str) -> ImageRow | FoundImage | None:
         if self._ground.settings.status_filter is None:
             return self._ground.image_named(directory, name)
-        return self._ground.reader.image_named(directory, name)
+        image = self._ground.reader.image_named(directory, name)
+        return image if image is not None and selection.holds(image) else None
 
-    def _file_entry(self, image: ImageRow | FoundImage, valid_s: float, asked: Asked) -> Entry:
-        return Entry(self._files.attr(image), valid_s)
+    def _file_entry(self, file: ImageRow | FoundImage, valid_s: float, asked: Asked) -> Entry:
+        return Entry(self._files.attr(file), valid_s)
 
     def names(self, node: int, cookie: int, limit: int, asked: Asked) -> list[DirEntry]:
         """See Place; half the cost, of which 200,000 take a second."""
@@ -200,12 +202,15 @@ class ImagesDirectory(MediaDirectory):
     def _dir_entries(self, selection: Selection, directory: int, after: str, limit: int) -> list[DirEntry]:
         file, mode, kind = self._ground.attributes.file, self._ground.attributes.file_mode, int(Kind.IMAGE)
         entries = []
+        sizes: dict[int, int] = {}
         for image in selection.listed(directory, after, limit):
             node, ino, size_bytes = image.pk << 8 | kind, image.ino << 8 | kind, image.size_bytes
             attr = None
             if size_bytes is not None:
                 attr = file(node, ino, size_bytes, image.created_ns, IMMUTABLE_S)
+                sizes[node] = size_bytes
             entries.append(DirEntry(image.file_name, node, ino, mode, node, attr))
+        self._ground.known.told(sizes)
         return entries
 
 
@@ -218,15 +223,20 @@ class AnnotationsDirectory(MediaDirectory):
         super().__init__(ground)
         self._files = files
 
-    def _image_named(self, directory: int, name: str) -> ImageRow | None:
-        return self._ground.reader.image_of_annotation_name(directory, name)
+    def _file_named(self, selection: Selection, directory: int, name: str) -> FoundAnnotation | None:
+        reader = self._ground.reader
+        if self._ground.settings.status_filter is not None:
+            image = reader.image_of_annotation_name(directory, name)
+            if image is None or not selection.holds(image):
+                return None
+        return reader.found_annotation(directory, name)
 
-    def _file_entry(self, image: ImageRow, valid_s: float, asked: Asked) -> Entry:
-        row = self._files.current(image)
-        if row.size_bytes is not None:
-            self._files.look(row, image, asked)
-            valid_s = self._ground.freshness.until_old_s(row.fetched_ns, ANNOTATION_AGES, valid_s)
-        return Entry(self._files.attr(row, valid_s), valid_s)
+    def _file_entry(self, file: FoundAnnotation, valid_s: float, asked: Asked) -> Entry:
+        if file.size_bytes is not None:
+            self._files.look(file, file.dataset, asked)
+            valid_s = self._ground.freshness.until_old_s(file.fetched_ns, ANNOTATION_AGES, valid_s)
+            self._ground.known.told({file.pk << 8 | _ANNOTATION: file.size_bytes})
+        return Entry(self._files.attr(file, valid_s), valid_s)
 
     def _dir_entries(self, selection: Selection, directory: int, after: str, limit: int) -> list[DirEntry]:
         # the body's row is another query each; who wants attributes asks for them
@@ -266,11 +276,11 @@ class ImageFile(Place):
     def file(self, node: int, asked: Asked) -> File:
         """Its size and whether it is the current version.
 
-        One looked up a moment ago may be an old version by now: then its fetch ends in ESTALE.
+        One looked up or listed a moment ago may be an old version by now: then its fetch ends in ESTALE.
         """
-        found = self._ground.known.node(node)
-        if found is not None and found.size_bytes is not None:
-            return File(node, found.size_bytes, MEDIA_BLOCK_BYTES, True)
+        size_bytes = self._ground.known.size_bytes(node)
+        if size_bytes is not None:
+            return File(node, size_bytes, MEDIA_BLOCK_BYTES, True)
         row = self._sized(node, asked)
         if row.size_bytes is None:
             refuse(errno.EIO)
@@ -307,19 +317,12 @@ class AnnotationFile(Place):
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
 
-    def current(self, image: ImageRow) -> AnnotationRow:
-        """The body that the image's annotation has now, fetched or not."""
-        row = self._ground.reader.annotation(image.annotation)
-        if row is None:
-            refuse(errno.EIO)
-        return row
-
-    def attr(self, row: AnnotationRow, valid_s: float) -> Attr:
+    def attr(self, row: AnnotationRow | FoundAnnotation, valid_s: float) -> Attr:
         """From the row alone; of unknown size where it was never fetched."""
         node, ino = node_id(row.pk, Kind.ANNOTATION), ino_of(row.ino, Kind.ANNOTATION)
         return self._ground.attributes.file(node, ino, row.size_bytes, row.mtime_ns, valid_s)
 
-    def look(self, row: AnnotationRow, image: ImageRow, asked: Asked) -> None:
+    def look(self, row: AnnotationRow | FoundAnnotation, dataset: int, asked: Asked) -> None:
         """Raises Need where the body is missing or may be another by now.
 
         That is after the dataset changed, and after ten ttl where nothing tells of a change (the service may
@@ -330,9 +333,9 @@ class AnnotationFile(Place):
             if asked.looked(node):
                 refuse(errno.EIO)
             raise Need(Look(0, node))
-        dataset = self._ground.dataset(image.dataset)
+        known = self._ground.dataset(dataset)
         freshness = self._ground.freshness
-        changed = row.fetched_ns <= max(dataset.listed_ns, dataset.updated_ns)
+        changed = row.fetched_ns <= max(known.listed_ns, known.updated_ns)
         if changed or freshness.age_s(row.fetched_ns) > ANNOTATION_AGES * freshness.ttl_s:
             freshness.require(node, 0, asked, known=True)
 
@@ -340,7 +343,7 @@ class AnnotationFile(Place):
         """The exact size, the body being fetched for it."""
         row, image, current = self._version(node)
         if current:
-            self.look(row, image, asked)
+            self.look(row, image.dataset, asked)
         elif row.size_bytes is None:
             refuse(errno.ESTALE)
         if not current:
@@ -350,11 +353,14 @@ class AnnotationFile(Place):
 
     def file(self, node: int, asked: Asked) -> File:
         """Its size; a body that is known is read as it is, its age being the business of whoever opens it."""
+        size_bytes = self._ground.known.size_bytes(node)
+        if size_bytes is not None:
+            return File(node, size_bytes, MEDIA_BLOCK_BYTES, True)
         row, image, current = self._version(node)
         if row.size_bytes is None:
             if not current:
                 refuse(errno.ESTALE)
-            self.look(row, image, asked)
+            self.look(row, image.dataset, asked)
             refuse(errno.EIO)
         return File(node, row.size_bytes, MEDIA_BLOCK_BYTES, current)
 

@@ -110,6 +110,29 @@ def test_an_annotation_that_was_never_fetched_is_made_up_from_its_image(world: W
     assert world.catalog.image_of_annotation(999) is None
 
 
+def test_an_annotation_is_found_by_its_name_as_its_row_says_through_all_its_versions(world: World) -> None:
+    world.list(image(1, "a.jpg"))
+    first = current(world)
+    assert_found_as_known(world)
+    for version, at_ns in (("ab", 5_000), ("cd", 6_000)):
+        world.catalog.put_annotation(first.pk, version, 20, at_ns)
+        assert_found_as_known(world)
+    world.catalog.supersede_image(first.pk, 5)
+    assert_found_as_known(world)
+    world.catalog.put_annotation(first.pk, "ef", 22, 7_000)
+    assert_found_as_known(world)
+    assert world.catalog.found_annotation(world.root, "b.json") is None
+
+
+def assert_found_as_known(world: World) -> None:
+    found = world.catalog.found_annotation(world.root, "a.json")
+    image = current(world)
+    row = world.catalog.annotation(image.annotation)
+    assert found is not None
+    assert row is not None
+    assert found == (row.pk, row.ino, image.dataset, row.size_bytes, row.mtime_ns, row.fetched_ns)
+
+
 def test_the_first_body_of_an_annotation_keeps_its_pk_and_its_mtime(world: World) -> None:
     world.list(image(1, "a.jpg"))
     row = current(world)

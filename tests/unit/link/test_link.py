@@ -81,8 +81,8 @@ def test_a_lost_client_connects_again_with_nothing_left_over(running: Running) -
 
 def test_what_the_socket_does_not_take_is_kept_and_flushed_in_order(tmp_path: Path) -> None:
     path = str(tmp_path / "fetch.sock")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
+    with socket.socket(socket.AF_UNIX) as listener, peer.reachable(path) as short:
+        listener.bind(short)
         listener.listen()
         client = Client(path)
         client.connect()
@@ -148,8 +148,8 @@ def test_a_dead_socket_file_is_replaced_and_the_socket_is_gone_after_close(runni
     assert os.stat(running.path).st_mode & 0o777 == 0o600
     running.stop()
     assert not os.path.exists(running.path)
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(running.path)
+    with socket.socket(socket.AF_UNIX) as dead, peer.reachable(running.path) as path:
+        dead.bind(path)
     again = Running(running.path)
     try:
         connected(again).close()
@@ -160,8 +160,8 @@ def test_a_dead_socket_file_is_replaced_and_the_socket_is_gone_after_close(runni
 
 def test_garbage_from_a_peer_ends_its_connection_and_no_other(running: Running) -> None:
     good = connected(running)
-    with socket.socket(socket.AF_UNIX) as bad:
-        bad.connect(running.path)
+    with socket.socket(socket.AF_UNIX) as bad, peer.reachable(running.path) as path:
+        bad.connect(path)
         bad.sendall(b"\0\0\0\3abc")
         bad.settimeout(10)
         assert bad.recv(1) == b""

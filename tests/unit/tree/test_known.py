@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pictofs.catalog.model import BlockRow, FoundImage, Kind
+from pictofs.catalog.found import FoundImage
+from pictofs.catalog.model import BlockRow, Kind
 from pictofs.tree import known
 from pictofs.tree.known import KnownBlocks, KnownImages
 
@@ -84,6 +85,25 @@ def test_a_version_that_was_looked_up_has_its_first_block_at_hand() -> None:
     assert (block.node, block.block, block.size_bytes, block.boot) == (node, 0, 20, 1)
     assert block.path.endswith("01020304")
     assert images.block(77 << 8 | Kind.IMAGE) is None
+
+
+def test_the_size_of_what_was_listed_or_looked_up_is_at_hand_until_something_changes() -> None:
+    images, reader = KnownImages(), Counted(3)
+    images.told({7 << 8 | Kind.IMAGE: 70, 8 << 8 | Kind.ANNOTATION: 0})
+    named(images, reader, "0002.jpg")
+    nodes = [7 << 8 | Kind.IMAGE, 8 << 8 | Kind.ANNOTATION, 2 << 8 | Kind.IMAGE, 9 << 8 | Kind.IMAGE]
+    assert [images.size_bytes(node) for node in nodes] == [70, 0, 20, None]
+    images.forget()
+    assert [images.size_bytes(node) for node in nodes] == [None] * 4
+
+
+def test_the_sizes_that_are_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known, "MOST_SIZES", 10)
+    images = KnownImages()
+    for begin in range(0, 100, 5):
+        images.told({node: node for node in range(begin, begin + 5)})
+        assert sum(images.size_bytes(node) is not None for node in range(100)) <= 10
+    assert images.size_bytes(99) == 99
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
