@@ -38,7 +38,10 @@ class Images:
         return self._listing.pages(self.datasets.resolve(dataset), filters)
 
     def walk(self, dataset: Dataset) -> Pages[Image]:
-        """The same, whole, with pages that may be fetched early where the dialect's list allows it."""
+        """The same, whole, with pages that may be fetched early where the dialect's list allows it.
+
+        How many there will be is believed of the dataset.
+        """
         return self._listing.walk(dataset)
 
     def iter(

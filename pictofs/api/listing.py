@@ -56,7 +56,9 @@ class Listing:
             page = self._service.page("images", {}, query)
             return Rows(models.images(page.rows), page.total, page.has_more)
 
-        return Pages(fetch, Walk(_identity, page_size=min(page_size, PAGE_ROWS), newest_first=True))
+        size = min(page_size, PAGE_ROWS)
+        expected = meant.image_count or None
+        return Pages(fetch, Walk(_identity, page_size=size, newest_first=True, expected=expected))
 
     def _embedded(self, meant: Dataset) -> Pages[Image]:
         names = path_names(meant)

@@ -51,10 +51,18 @@ class Walk(Generic[T]):
     It moves only when a page is taken, so a caller may ask again after a failure.
     """
 
-    def __init__(self, identity: Callable[[T], str], *, page_size: int, newest_first: bool = False) -> None:
+    def __init__(
+        self,
+        identity: Callable[[T], str],
+        *,
+        page_size: int,
+        newest_first: bool = False,
+        expected: int | None = None,
+    ) -> None:
         self._identity = identity
         self._page_size = page_size
         self._newest_first = newest_first
+        self._expected = expected
         self._seen: set[_Key] = set()
         self._told = 0
         self._at = 0
@@ -73,8 +81,11 @@ class Walk(Generic[T]):
         return None if self._over else (self._at, self._page_size)
 
     def forecast(self, pages: int) -> list[tuple[int, int]]:
-        """What will be asked after this, `pages` at most, if the list holds still; [] if unknown."""
-        step, total = self._page_size, self._total
+        """What will be asked after this, `pages` at most, if the list holds still; [] if unknown.
+
+        Before a page has told the total, `expected` is as good.
+        """
+        step, total = self._page_size, self._expected if self._total is None and not self._at else self._total
         if self._over or total is None or not self._newest_first or self._disturbed or self._at % step:
             return []
         return [(at, step) for at in range(self._at + step, total, step)[:pages]]
@@ -195,7 +206,7 @@ class Pages(Generic[T]):
         return self._walk.ask()
 
     def forecast(self, pages: int) -> list[tuple[int, int]]:
-        """What `next` will take after that, `pages` at most; empty before the first page has told a total."""
+        """What `next` will take after that, `pages` at most; empty where no total is known."""
         return self._walk.forecast(pages)
 
     def fetch_early(self, asked: tuple[int, int]) -> None:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pictofs.emulator.desk import Desk, fields, json_response, made, segment, text_field
+from pictofs.emulator.desk import Desk, fields, json_response, segment, text_field
 from pictofs.emulator.identity import iso, looks_like_id
 from pictofs.emulator.model import Dataset
 from pictofs.emulator.service import Refusal
@@ -103,7 +103,9 @@ class DatasetEndpoints:
                 limit, offset = self._desk.window(request, 1000, _EMBED_MOST, "images_limit", "images_offset")
                 positions = positions[offset : offset + limit]
             images = dataset.images
-            row["images"] = await made(positions, lambda at: self._dialect.image(dataset, images.at(at)))
+            row["images"] = await self._desk.made(
+                positions, lambda at: self._dialect.image(dataset, images.at(at))
+            )
         return json_response(self._dialect.single("dataset", row))
 
     async def project(self, request: Request) -> Response:
@@ -125,7 +127,7 @@ class DatasetEndpoints:
                 : min(limit, _BATCH_MOST, self._service.switches.batch_cap)
             ]
         expires_us = int(self._service.clock() + self._service.switches.url_ttl) * 1_000_000
-        items = await made(positions, lambda at: self._dialect.item(dataset, images.at(at), mode))
+        items = await self._desk.made(positions, lambda at: self._dialect.item(dataset, images.at(at), mode))
         return json_response(self._dialect.download(dataset, items, expires_us))
 
     async def create(self, request: Request) -> Response:

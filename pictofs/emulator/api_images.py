@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pictofs.emulator.api_datasets import DatasetEndpoints
-from pictofs.emulator.desk import Desk, fields, json_response, made, segment
+from pictofs.emulator.desk import Desk, fields, json_response, segment
 from pictofs.emulator.identity import looks_like_id, named_id
 from pictofs.emulator.model import Dataset, Image
 from pictofs.emulator.ranges import Unsatisfiable, byte_range
@@ -103,7 +103,7 @@ class ImageEndpoints:
         total = len(positions)
         end = max(0, total - offset)
         page = positions[max(0, end - limit) : end][::-1]
-        rows = await made(page, lambda at: self._dialect.image(dataset, dataset.images.at(at)))
+        rows = await self._desk.made(page, lambda at: self._dialect.image(dataset, dataset.images.at(at)))
         return json_response(self._dialect.rows("images", rows, limit, offset, total))
 
     def _unsure(self, dataset: Dataset, positions: Iterable[int], limit: str) -> list[int]:

@@ -31,6 +31,7 @@ _PERIOD = 8000  # after which names' directories (PATTERN * _SHARDS) and traits 
 _SECOND_US = 1_000_000
 _VARIANTS = 61
 _TAIL_BYTES = 768  # what follows the shared prefix: the template and some hundred bytes of the image's own
+_KEPT = 4096  # images, 5 MB: one that is listed is signed, and read, soon
 _SPREAD = 257  # sizes vary by up to 256 bytes, so that a mixed-up object shows
 
 # A grey 32 x 32 baseline JPEG of a dark disc, 320 bytes: what every synthetic JPEG decodes to.
@@ -139,6 +140,7 @@ class SyntheticImages:
         self._size = max(_TAIL_BYTES * 2, settings.image_bytes)
         self._sizes = [self._size + slot * 37 % _SPREAD for slot in range(CYCLE)]
         self._prefixes: dict[tuple[str, int], Prefix] = {}
+        self._made: dict[int, Image] = {}
 
     def _prefix(self, content_type: str, index: int) -> Prefix:
         # Neighbours have other prefixes, so that bytes of the wrong image show in every part of a file.
@@ -201,6 +203,14 @@ class SyntheticImages:
 
     def image(self, index: int) -> Image:
         """The image of this index."""
+        image = self._made.get(index)
+        if image is None:
+            if len(self._made) >= _KEPT:
+                self._made.clear()
+            image = self._made[index] = self._make(index)
+        return image
+
+    def _make(self, index: int) -> Image:
         slot = index % CYCLE
         directory_path, filename = place(index, self._names)
         image_id = self._ids.id_of(index)

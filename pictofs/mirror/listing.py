@@ -114,14 +114,11 @@ class Listings:
         pages = await member.ask(lambda client: client.images.walk(facts.to_dataset(row)))
         early = _Early(member, pages, 0 if row.listed_ns else EARLY_PAGES)
         coming = asyncio.ensure_future(early.next())
-        first = True
         try:
+            await asyncio.sleep(0)  # what is to come is asked for before anything else is
+            self._listing(member, row)
             while (page := await coming) is not None:
                 coming = asyncio.ensure_future(early.next())
-                if first:
-                    await asyncio.sleep(0)  # the next page is asked for before anything else is
-                    self._listing(member, row)
-                    first = False
                 # a page of dialect A is the whole dataset
                 for start in range(0, len(page), TRANSACTION_ROWS):
                     listed = [facts.of_image(image) for image in page[start : start + TRANSACTION_ROWS]]

@@ -35,9 +35,12 @@ class Remote:
             start + len(page) < len(self.rows) if self.has_more else None,
         )
 
-    def early(self, pages: int, *, page_size: int = 1000) -> list[str]:
+    def early(self, pages: int, *, page_size: int = 1000, expected: int | None = None) -> list[str]:
         """As `walk` of a list that is newest first, so many pages being fetched in front of each."""
-        walk = Pages(self.fetch, Walk(lambda row: row, page_size=page_size, newest_first=True))
+        walk: Walk[str] = Walk(lambda row: row, page_size=page_size, newest_first=True, expected=expected)
+        return self._early(Pages(self.fetch, walk), pages)
+
+    def _early(self, walk: Pages[str], pages: int) -> list[str]:
         fetched, told = set(), []
         while True:
             for asked in reversed(walk.forecast(pages)):
@@ -72,22 +75,34 @@ def test_a_listing_of_newest_first_with_totals_costs_one_request_a_page() -> Non
     assert remote.asked == [(offset, 1000) for offset in range(0, 10_000, 1000)]
 
 
+@pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 7300])
-def test_pages_that_come_early_cost_no_request_more(count: int) -> None:
+def test_pages_that_come_early_cost_no_request_more(count: int, known: bool) -> None:
     remote = Remote(names(count))
-    assert remote.early(3) == names(count)
+    assert remote.early(3, expected=count if known else None) == names(count)
     assert sorted(remote.asked) == [(offset, 1000) for offset in range(0, max(1, count), 1000)]
 
 
+@pytest.mark.parametrize("expected", [None, 5, 14, 40])
 @pytest.mark.parametrize("cap", [1, 3, 100])
 @pytest.mark.parametrize("totals", [True, False])
-def test_every_row_is_told_once_where_a_server_turns_early_pages_down(cap: int, totals: bool) -> None:
+def test_every_row_is_told_once_where_a_server_turns_early_pages_down(
+    cap: int, totals: bool, expected: int | None
+) -> None:
     remote = Remote(names(14), cap=cap, totals=totals)
-    assert remote.early(3, page_size=5) == names(14)
+    assert remote.early(3, page_size=5, expected=expected) == names(14)
 
 
+def test_where_a_total_is_expected_the_pages_after_the_first_are_forecast_before_it_has_come() -> None:
+    walk: Walk[str] = Walk(lambda row: row, page_size=5, newest_first=True, expected=14)
+    assert walk.forecast(3) == [(5, 5), (10, 5)]
+    walk.take(Rows(names(5), 7, True))
+    assert walk.forecast(3) == [], "the list itself knows better"
+
+
+@pytest.mark.parametrize("expected", [None, 30, 100])
 @pytest.mark.parametrize("page", range(1, 8))
-def test_what_comes_or_goes_between_early_pages_hides_no_row(page: int) -> None:
+def test_what_comes_or_goes_between_early_pages_hides_no_row(page: int, expected: int | None) -> None:
     def arrive(at: int, rows: list[str]) -> None:
         if at == page:
             rows.insert(0, "new")
@@ -96,8 +111,8 @@ def test_what_comes_or_goes_between_early_pages_hides_no_row(page: int) -> None:
         if at == page:
             del rows[2]
 
-    assert set(names(30)) <= set(Remote(names(30), change=arrive).early(3, page_size=5))
-    told = Remote(names(30), change=leave).early(3, page_size=5)
+    assert set(names(30)) <= set(Remote(names(30), change=arrive).early(3, page_size=5, expected=expected))
+    told = Remote(names(30), change=leave).early(3, page_size=5, expected=expected)
     assert set(names(30)) - {"row 2"} <= set(told)
     assert len(told) == len(set(told))
 

@@ -33,7 +33,8 @@ def failed(answer: object) -> int:
 
 
 async def wanting(w: World, mounts: int = 1) -> list[Mounted]:
-    found = [await w.mount(key=f"k{number}") for number in range(mounts)]
+    """Mounts that fetch what they want and no more, however late the order of the dataset is built."""
+    found = [await w.mount(key=f"k{number}", prefetch="off") for number in range(mounts)]
     await w.listed(found[0])
     return found
 
