@@ -128,16 +128,14 @@ class Convoy:
             self._loop = asyncio.get_running_loop()
         rows = [row for row in self._reader.images_at(pks) if row.directory and row.size_bytes != 0]
         held = self._reader.held([node_id(row.pk, Kind.IMAGE) for row in rows])
+        rows = [row for row in rows if node_id(row.pk, Kind.IMAGE) not in held]
         gets: list[tuple[int, Get]] = []
         step = block_bytes(Kind.IMAGE)
-        for at, row in enumerate(rows):
+        for at, (row, signed) in enumerate(zip(rows, self._images.pooled_each(member, rows), strict=True)):
             node = node_id(row.pk, Kind.IMAGE)
-            if node in held:
-                continue
             if row.size_bytes is not None and row.size_bytes > step:
                 self._large(member, node, row.size_bytes, priority)
                 continue
-            signed = self._images.pooled(member, row)
             if signed is None:
                 self._send(member, gets)
                 return [left.pk for left in rows[at:]]
@@ -168,7 +166,7 @@ class Convoy:
             self._freight.send(member.policy, gets, self._arrived, self._moved)
 
     def _moved(self, node: int, size_bytes: int) -> None:
-        self._fetcher.progressed(self._underway[node].member, Fetch(node, 0), size_bytes)
+        self._fetcher.progressed(Fetch(node, 0), size_bytes)
 
     def _arrived(self, outcomes: Sequence[tuple[int, Got | PictofsError]]) -> None:
         """These transfers have ended."""
@@ -178,8 +176,7 @@ class Convoy:
             posted, self._posted = self._posted, True
         if not posted:
             self._writer.post(self._write)
-        for item, _ in arrivals:
-            self._fetcher.arrived(item.member, Fetch(item.node, 0))
+        self._fetcher.arrived(Fetch(item.node, 0) for item, _ in arrivals)
         self._tell_moved()
 
     # in the writer's thread
@@ -236,15 +233,13 @@ class Convoy:
             self.items -= 1
             self.weight_bytes -= item.weight_bytes
             self._memory.give(item.weight_bytes)
-            if error is None:
-                item.member.partition.pool.worked(item.signed)
-            elif isinstance(error, UrlExpired):
+            if isinstance(error, UrlExpired):
                 item.member.partition.pool.refused(item.signed)
             elif isinstance(error, Superseded):
                 self._push(error.settled.change)
             if landed.got is not None:
                 item.member.partition.pool.worked(item.signed)
-            self._fetcher.carried(item.member, Fetch(item.node, 0), brought=error is None)
+        self._fetcher.carried((Fetch(landed.item.node, 0), landed.error is None) for landed in ended)
         self._tell_landed(ended)
         self._tell_moved()
 

@@ -73,7 +73,7 @@ class Explaining:
                     "pids": list(each.pids),
                     "before": before,
                 }
-                for each, before in self._fetcher.concerning(member, where.node, SHOWN_FLIGHTS)
+                for each, before in self._fetcher.concerning(where.node, SHOWN_FLIGHTS)
             ],
         }
 

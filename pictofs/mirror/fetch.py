@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
 from pictofs.catalog import CatalogReader
@@ -131,7 +131,8 @@ class Fetcher:
             if flight.claims or flight.carried:
                 continue
             if flight.task is None:
-                self._drop_waiting(claim.member, flight)
+                del flight.queue.waiting[flight.priority][fetch]
+                del self._flights[fetch]
             elif not flight.nearly:
                 flight.task.cancel()
         claim.missing.clear()
@@ -148,11 +149,12 @@ class Fetcher:
         """
         if fetch in self._flights:
             return False
-        self._flights[fetch] = Flight(fetch, False, priority, carried=True)
-        self._queue_of(member, fetch).carried += 1
+        queue = self._queue_of(member, fetch)
+        queue.carried += 1
+        self._flights[fetch] = Flight(fetch, queue, False, priority, carried=True)
         return True
 
-    def progressed(self, member: Membership, fetch: Fetch, size_bytes: int) -> None:
+    def progressed(self, fetch: Fetch, size_bytes: int) -> None:
         """So many bytes of a block have come: who waits for it goes on waiting."""
         flight = self._flights.get(fetch)
         if flight is None:
@@ -162,39 +164,41 @@ class Fetcher:
         expected = length(kind, whole_bytes, fetch.block) if whole_bytes else block_bytes(kind)
         flight.size_bytes = size_bytes
         flight.nearly = flight.nearly or 2 * size_bytes >= expected
-        self._queue_of(member, fetch).moved = True
+        flight.queue.moved = True
         for claim in tuple(flight.claims):
             claim.moved()
 
-    def arrived(self, member: Membership, fetch: Fetch) -> None:
-        """The transfer of what is carried has ended; `carried` follows when it is in the store."""
-        flight = self._flights.get(fetch)
-        if flight is not None and flight.carried and not flight.arrived:
-            flight.arrived = True
-            queue = self._queue_of(member, fetch)
-            queue.carried -= 1
-            if any(queue.waiting.values()):
-                self._start(queue)
+    def arrived(self, fetches: Iterable[Fetch]) -> None:
+        """The transfers of what is carried have ended; `carried` follows when it is in the store."""
+        freed: dict[Queue, None] = {}
+        for fetch in fetches:
+            flight = self._flights.get(fetch)
+            if flight is not None and flight.carried and not flight.arrived:
+                flight.arrived = True
+                flight.queue.carried -= 1
+                freed[flight.queue] = None
+        self._start_waiting(freed)
 
-    def carried(self, member: Membership, fetch: Fetch, *, brought: bool) -> None:
-        """How that ended. Who waits for what was not brought is served in the ordinary way."""
-        flight = self._flights.get(fetch)
-        if flight is None or not flight.carried:
-            return  # stopped
-        del self._flights[fetch]
-        queue = self._queue_of(member, fetch)
-        if not flight.arrived:
-            queue.carried -= 1
-        queue.moved = True
-        for claim in flight.claims:
-            if not brought:
-                self._board(claim, fetch, False)
-                continue
-            claim.missing.discard(fetch)
-            if not claim.missing:
-                claim.ended(None)
-        if any(queue.waiting.values()):
-            self._start(queue)
+    def carried(self, outcomes: Iterable[tuple[Fetch, bool]]) -> None:
+        """How each of these ended: in the store or not. Who waits for one that is not is served otherwise."""
+        freed: dict[Queue, None] = {}
+        for fetch, brought in outcomes:
+            flight = self._flights.get(fetch)
+            if flight is None or not flight.carried:
+                continue  # stopped
+            del self._flights[fetch]
+            if not flight.arrived:
+                flight.queue.carried -= 1
+            flight.queue.moved = True
+            freed[flight.queue] = None
+            for claim in flight.claims:
+                if not brought:
+                    self._board(claim, fetch, False)
+                    continue
+                claim.missing.discard(fetch)
+                if not claim.missing:
+                    claim.ended(None)
+        self._start_waiting(freed)
         self._start_short()
 
     def set_jobs(self, jobs: int) -> None:
@@ -209,7 +213,7 @@ class Fetcher:
     def saturated(self) -> bool:
         """Whether somebody waits for a transfer to end."""
         return any(
-            which is Lane.STORAGE and any(queue.waiting.values())
+            which is Lane.STORAGE and queue.waits
             for (_, which), queue in self._queues.items()
         )
 
@@ -217,8 +221,8 @@ class Fetcher:
         """Tells those who wait for a slot, here or with a convoy, that the line moves: that is progress."""
         moved = [queue for queue in self._queues.values() if queue.moved]
         for flight in tuple(self._flights.values()) if moved else ():
-            for claim in tuple(flight.claims) if flight.task is None else ():
-                if self._queue_of(claim.member, flight.fetch).moved:
+            if flight.task is None and flight.queue.moved:
+                for claim in tuple(flight.claims):
                     claim.moved()
         for queue in moved:
             queue.moved = False
@@ -232,10 +236,10 @@ class Fetcher:
         """At most `limit` flights, the urgent and then the old first."""
         return underway(self._flights.values(), limit)
 
-    def concerning(self, member: Membership, node: int, limit: int) -> list[tuple[Underway, int]]:
+    def concerning(self, node: int, limit: int) -> list[tuple[Underway, int]]:
         """At most `limit` flights of a file, each with how many fetches wait before it."""
         return [
-            (each, self._queue_of(member, each.fetch).before(each.fetch, each.priority))
+            (each, self._flights[each.fetch].queue.before(each.fetch, each.priority))
             for each in underway((f for fetch, f in self._flights.items() if fetch.node == node), limit)
         ]
 
@@ -263,10 +267,11 @@ class Fetcher:
     def _board(self, claim: Claim, fetch: Fetch, lost: bool) -> None:
         flight = self._flights.get(fetch)
         if flight is None:
-            flight = self._flights[fetch] = Flight(fetch, lost, claim.priority)
-            self._queue_of(claim.member, fetch).waiting[claim.priority][fetch] = None
-        elif claim.priority < flight.priority:
             queue = self._queue_of(claim.member, fetch)
+            flight = self._flights[fetch] = Flight(fetch, queue, lost, claim.priority)
+            queue.waiting[claim.priority][fetch] = None
+        elif claim.priority < flight.priority:
+            queue = flight.queue
             if flight.carried:
                 pass  # it is as good as here
             elif flight.task is None:
@@ -287,6 +292,12 @@ class Fetcher:
             self._queues[key] = Queue(_JOBS.get(which, self._jobs))
         return self._queues[key]
 
+    def _start_waiting(self, freed: Iterable[Queue]) -> None:
+        """There are slots of these."""
+        for queue in freed:
+            if queue.waits:
+                self._start(queue)
+
     def _start(self, queue: Queue) -> None:
         for fetch in plan(
             queue.waiting, queue.running, queue.jobs, self._memory, self._weight, carried=queue.carried
@@ -297,13 +308,13 @@ class Fetcher:
             del queue.waiting[flight.priority][fetch]
             member = min(flight.claims, key=lambda claim: claim.priority).member
             queue.running[flight.priority] += 1
-            flight.task = asyncio.ensure_future(self._fly(queue, member, flight))
+            flight.task = asyncio.ensure_future(self._fly(member, flight))
             flight.task.add_done_callback(
-                lambda task, flight=flight, member=member: self._landed(queue, member, flight, task)  # type: ignore[misc]
+                lambda task, flight=flight, member=member: self._landed(member, flight, task)  # type: ignore[misc]
             )
 
         # A slot is free and somebody waits: then it is for memory, which whoever ends next gives back.
-        queue.short = any(queue.waiting.values()) and sum(queue.running.values()) < queue.jobs
+        queue.short = queue.waits and sum(queue.running.values()) < queue.jobs
 
     def _start_short(self) -> None:
         """Memory was given back."""
@@ -314,7 +325,7 @@ class Fetcher:
     def _weight(self, fetch: Fetch) -> int:
         return weight(_kind(fetch.node), self._reader.size_bytes(fetch.node), fetch.block)
 
-    async def _fly(self, queue: Queue, member: Membership, flight: Flight) -> None:
+    async def _fly(self, member: Membership, flight: Flight) -> None:
         if flight.lost and await self._recheck(flight.fetch):
             return
         standing = member.access.standing
@@ -328,14 +339,15 @@ class Fetcher:
         kind = _kind(flight.fetch.node)
 
         def progressed(size_bytes: int) -> None:
-            self.progressed(member, flight.fetch, size_bytes)
+            self.progressed(flight.fetch, size_bytes)
 
         def nearly() -> None:
             flight.nearly = True
 
         await self._sources[kind].bring(member, flight.fetch, progressed, nearly)
 
-    def _landed(self, queue: Queue, member: Membership, flight: Flight, task: asyncio.Task[None]) -> None:
+    def _landed(self, member: Membership, flight: Flight, task: asyncio.Task[None]) -> None:
+        queue = flight.queue
         queue.running[flight.priority] -= 1
         queue.moved = True
         self._memory.give(flight.weight_bytes)
@@ -371,10 +383,6 @@ class Fetcher:
                 if (claim.member.access, claim.member.policy.offline) != mine
             }
         return set()
-
-    def _drop_waiting(self, member: Membership, flight: Flight) -> None:
-        self._queue_of(member, flight.fetch).waiting[flight.priority].pop(flight.fetch, None)
-        del self._flights[flight.fetch]
 
 
 def _kind(node: int) -> Kind:

@@ -34,11 +34,36 @@ class Claim:
     pid: int = 0                     # of the reader; 0 where nobody knows, or nobody waits
 
 
+class Queue:
+    """The flights of one lane of one organization: waiting by priority, and how many run."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self.waiting: dict[Priority, dict[Fetch, None]] = {priority: {} for priority in Priority}
+        self.running: Counter[Priority] = Counter()
+        self.carried = 0    # on their way by convoy
+        self.moved = False  # since the last breath
+        self.short = False  # of memory: something waits for nothing else
+
+    @property
+    def waits(self) -> bool:
+        """Whether something waits here."""
+        return any(self.waiting.values())
+
+    def before(self, fetch: Fetch, priority: Priority) -> int:
+        """How many wait in front of it; 0 for what does not wait."""
+        if fetch not in self.waiting[priority]:
+            return 0
+        more_urgent = sum(len(waiting) for each, waiting in self.waiting.items() if each < priority)
+        return more_urgent + list(self.waiting[priority]).index(fetch)
+
+
 @dataclass(eq=False, slots=True)
 class Flight:
     """One block on its way."""
 
     fetch: Fetch
+    queue: Queue
     lost: bool                       # what is on disk is to be verified first
     priority: Priority
     claims: set[Claim] = field(default_factory=set)
@@ -61,25 +86,6 @@ class Underway:
     age_s: float
     size_bytes: int                  # that have come; 0 where its way does not tell
     pids: tuple[int, ...]            # of the readers that wait for it
-
-
-class Queue:
-    """The flights of one lane of one organization: waiting by priority, and how many run."""
-
-    def __init__(self, jobs: int) -> None:
-        self.jobs = jobs
-        self.waiting: dict[Priority, dict[Fetch, None]] = {priority: {} for priority in Priority}
-        self.running: Counter[Priority] = Counter()
-        self.carried = 0    # on their way by convoy
-        self.moved = False  # since the last breath
-        self.short = False  # of memory: something waits for nothing else
-
-    def before(self, fetch: Fetch, priority: Priority) -> int:
-        """How many wait in front of it; 0 for what does not wait."""
-        if fetch not in self.waiting[priority]:
-            return 0
-        more_urgent = sum(len(waiting) for each, waiting in self.waiting.items() if each < priority)
-        return more_urgent + list(self.waiting[priority]).index(fetch)
 
 
 def underway(flights: Iterable[Flight], limit: int) -> list[Underway]:

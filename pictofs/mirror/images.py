@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -276,6 +276,10 @@ class Images:
     def pooled(self, member: Membership, row: ImageRow) -> Signed | None:
         """A URL that is good now, if the pool has one."""
         return member.partition.pool.url(row, self._path)
+
+    def pooled_each(self, member: Membership, rows: Sequence[ImageRow]) -> Iterator[Signed | None]:
+        """The same of each of these, to be used up at once."""
+        return member.partition.pool.urls(rows, self._path)
 
     async def link(self, member: Membership, row: ImageRow) -> Signed | None:
         """A URL that is good now, from the pool or by the batches that may hold it; None where none does."""

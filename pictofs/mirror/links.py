@@ -14,7 +14,7 @@ it is here: then the next is asked for at once too, LATE_BATCHES times in a row.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
@@ -174,17 +174,27 @@ class LinkPool:
 
     def url(self, image: ImageRow, directory_path: Callable[[ImageRow], str]) -> Signed | None:
         """The URL of an image, if one is good now; its directory is asked for only where ids do not do."""
-        for scope in (Scope("images", image.dataset), Scope("images", image.dataset, image.status)):
-            held = self._current(scope)
-            if held is None:
-                continue
-            now_s = self._clock()
-            url = held.good(image.remote_id, now_s) if image.remote_id else None
-            for path in () if url else (directory_path(image), None):
-                url = url or held.good(identity("", path, image.remote_name), now_s)
-            if url:
-                return Signed(url, scope, held.number)
-        return None
+        return next(self.urls((image,), directory_path))
+
+    def urls(
+        self, images: Iterable[ImageRow], directory_path: Callable[[ImageRow], str]
+    ) -> Iterator[Signed | None]:
+        """The same of each, to be used up at once: what is held is looked up once."""
+        looked: dict[Scope, _Urls | None] = {}
+        now_s = self._clock()
+        for image in images:
+            signed = None
+            for scope in (Scope("images", image.dataset), Scope("images", image.dataset, image.status)):
+                held = looked[scope] if scope in looked else looked.setdefault(scope, self._current(scope))
+                if held is None:
+                    continue
+                url = held.good(image.remote_id, now_s) if image.remote_id else None
+                for path in () if url else (directory_path(image), None):
+                    url = url or held.good(identity("", path, image.remote_name), now_s)
+                if url:
+                    signed = Signed(url, scope, held.number)
+                    break
+            yield signed
 
     def due(self, signed: Signed) -> bool:
         """True when the batch behind a URL in use is to be asked for anew, ahead of its end."""

@@ -517,7 +517,7 @@ def test_who_waits_for_what_a_convoy_brings_is_told_that_it_comes_or_that_the_li
             number, moved = w.freight.underway[0]
             moved(number, 60)
             assert (mount.moved(first), mount.moved(second)) == (before[0] + 1, before[1])
-            (flight, _) = next(iter(w.engine.fetcher.concerning(member, nodes[0], 1)))
+            (flight, _) = next(iter(w.engine.fetcher.concerning(nodes[0], 1)))
             assert flight.size_bytes == 60
             w.engine.fetcher.breathe()
             assert mount.moved(second) == before[1] + 1
