@@ -4,9 +4,9 @@ Measured on two cores with one thread of wrk and objects of 60 KB: an ASGI appli
 sends a constant body reaches 9,500 GETs a second, a bare protocol on the same parser 28,000. The storage host
 is what benchmarks of pictofs run against, so it takes the latter; the API stays on uvicorn.
 
-An answer goes out at once, in the callback that completed the request, unless something has to be waited for:
-latency, shared bandwidth, a fault, an object of more than `_AT_ONCE`, or checksums of a big object. Then a
-task does it, and further requests on the connection wait in line.
+An answer goes out at once, in the callback that completed the request, or of a timer where there is latency,
+unless something has to be waited for: shared bandwidth, a fault, an object of more than `_AT_ONCE`, or
+checksums of a big object. Then a task does it. Further requests on the connection wait in line.
 """
 
 from __future__ import annotations
@@ -111,6 +111,7 @@ class StorageProtocol(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._waiting: deque[_Asked] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._late: tuple[_Asked, asyncio.TimerHandle] | None = None
         self._may_write = asyncio.Event()
         self._may_write.set()
 
@@ -129,6 +130,13 @@ class StorageProtocol(asyncio.Protocol):
         self._may_write.set()
         if self._task is not None:
             self._task.cancel()
+        if self._late is not None:
+            asked, timer = self._late
+            self._late = None
+            timer.cancel()
+            self._waiting.appendleft(asked)
+        if self._task is None:
+            self._go_on()
 
     def drop(self) -> None:
         """Break it."""
@@ -181,18 +189,37 @@ class StorageProtocol(asyncio.Protocol):
         wanted = asked.headers.get(b"range")
         if wanted is not None:
             counters.ranged(path, wanted.decode("latin-1"))
-        if self._task is not None:
-            self._waiting.append(asked)
-        elif not self._at_once(asked):
-            self._task = asyncio.get_running_loop().create_task(self._later(asked))
+        self._waiting.append(asked)
+        self._go_on()
 
     # answering
+
+    def _go_on(self) -> None:
+        """Answer what waits in line, until one has to be waited for; none once the connection is closing."""
+        while self._waiting and self._task is None and self._late is None:
+            asked = self._waiting.popleft()
+            latency_ms = self._host.service.switches.storage_latency_ms
+            if self._transport.is_closing():
+                self._done(asked, 0, 0)
+            elif latency_ms:
+                timer = asyncio.get_running_loop().call_later(latency_ms / 1000, self._in_time)
+                self._late = asked, timer
+            elif not self._at_once(asked):
+                self._task = asyncio.get_running_loop().create_task(self._later(asked))
+
+    def _in_time(self) -> None:
+        """The latency of a request is over."""
+        assert self._late is not None
+        asked, _ = self._late
+        self._late = None
+        if not self._at_once(asked):
+            self._task = asyncio.get_running_loop().create_task(self._later(asked))
+        self._go_on()
 
     def _at_once(self, asked: _Asked) -> bool:
         """Answer now, unless something has to be waited for."""
         host = self._host
-        switches = host.service.switches
-        if switches.storage_latency_ms or switches.bandwidth or host.faults.concern("storage"):
+        if host.service.switches.bandwidth or host.faults.concern("storage"):
             return False
         answer, _ = host.look(asked)
         if isinstance(answer, StoredObject) or answer.length > _AT_ONCE:
@@ -216,26 +243,17 @@ class StorageProtocol(asyncio.Protocol):
             self._transport.close()
 
     async def _later(self, asked: _Asked) -> None:
-        """Answer this request and those that came in meanwhile, one after the other."""
-        while True:
-            status, sent = [0], [0]
-            try:
-                await self._answer(asked, status, sent)
-            finally:
-                self._done(asked, status[0], sent[0])
-                if self._transport.is_closing():
-                    while self._waiting:
-                        self._done(self._waiting.popleft(), 0, 0)
-            if self._transport.is_closing() or not self._waiting:
-                self._task = None
-                return
-            asked = self._waiting.popleft()
+        """Answer this request, whatever it has to wait for, and then those that came in meanwhile."""
+        status, sent = [0], [0]
+        try:
+            await self._answer(asked, status, sent)
+        finally:
+            self._task = None
+            self._done(asked, status[0], sent[0])
+            self._go_on()
 
     async def _answer(self, asked: _Asked, status: list[int], sent: list[int]) -> None:
         host = self._host
-        latency_ms = host.service.switches.storage_latency_ms
-        if latency_ms:
-            await asyncio.sleep(latency_ms / 1000)
         answer, generation = host.look(asked)
         while isinstance(answer, StoredObject):
             try:

@@ -137,25 +137,25 @@ def test_a_connection_serves_one_request_after_another(host: Api) -> None:
     assert host.emulator.counters(detail=False)["storage"]["connections"] == before + 1
 
 
-def test_requests_sent_at_once_are_answered_in_their_order(host: Api) -> None:
+@pytest.mark.parametrize("latency_ms", [0.0, 20.0])
+def test_requests_sent_at_once_are_answered_in_their_order(host: Api, latency_ms: float) -> None:
     import socket
 
-    first, second = (url_of(host, filename=name) for name in ("frame_00000.jpg", "frame_00001.jpg"))
-    host.emulator.switch(storage_latency_ms=20.0)  # so that the second arrives while the first is waited for
+    urls = [url_of(host, "Big", "big.tif"), *(url_of(host, filename=f"frame_0000{n}.jpg") for n in range(2))]
+    bodies = [ask(url).body for url in urls]
+    asked = [f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: x\r\n" for parts in map(urlsplit, urls)]
+    host.emulator.switch(storage_latency_ms=latency_ms)
     try:
-        parts = urlsplit(first)
+        parts = urlsplit(urls[0])
         with socket.create_connection((str(parts.hostname), parts.port), timeout=10) as sock:
-            asked = [
-                f"GET {u.path}?{u.query} HTTP/1.1\r\nHost: x\r\n" for u in map(urlsplit, (first, second))
-            ]
-            sock.sendall(f"{asked[0]}\r\n{asked[1]}Connection: close\r\n\r\n".encode())
+            sock.sendall(("\r\n".join(asked) + "Connection: close\r\n\r\n").encode())
             received = b""
             while part := sock.recv(1 << 20):
                 received += part
     finally:
         host.emulator.switch(storage_latency_ms=0.0)
-    bodies = [ask(url).body for url in (first, second)]
-    assert 0 < received.index(bodies[0]) < received.index(bodies[1])
+    found = [received.find(body) for body in bodies]
+    assert 0 < found[0] < found[1] < found[2]
 
 
 def test_what_is_not_http_is_400(host: Api) -> None:
