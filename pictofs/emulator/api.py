@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Router
+from starlette.routing import Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pictofs.emulator import delivery
@@ -23,7 +21,6 @@ from pictofs.emulator.api_exports import ExportEndpoints
 from pictofs.emulator.api_images import ImageEndpoints
 from pictofs.emulator.counters import HostCounters
 from pictofs.emulator.desk import LABEL, Desk
-from pictofs.emulator.dialect import API_PATH
 from pictofs.emulator.dialects import dialect_of
 from pictofs.emulator.exports import ExportJobs
 from pictofs.emulator.faults import REPLACING, Fault, FaultPlan
@@ -32,6 +29,8 @@ from pictofs.emulator.replacement import replacement
 from pictofs.emulator.service import Refusal, Service
 
 TRANSPORT = "pictofs.transport"  # scope key: the connection, for faults of the wire
+_NOT_FOUND = Refusal(404, "not_found", "Not Found")
+_UNROUTED = {404: _NOT_FOUND, 405: Refusal(405, "method_not_allowed", "Method Not Allowed")}
 
 
 def api_app(
@@ -50,21 +49,9 @@ def api_app(
         *datasets.routes(),
         *ExportEndpoints(desk, datasets, jobs).routes(),
     ]
-
-    async def refused(request: Request, error: Exception) -> Response:
-        return desk.refuse(cast(Refusal, error))
-
-    async def unrouted(request: Request, error: Exception) -> Response:
-        status = cast(HTTPException, error).status_code
-        code, message = (
-            ("not_found", "Not Found") if status == 404 else ("method_not_allowed", "Method Not Allowed")
-        )
-        return desk.refuse(Refusal(status, code, message))
-
-    # No redirects to a slash: an id in the place of a path is 404 in c.
-    mount = Mount(API_PATH, Router(routes, redirect_slashes=False))
-    app = Starlette(routes=[mount], exception_handlers={Refusal: refused, HTTPException: unrouted})
-    return Gate(app, desk, counters, faults, limit)
+    # No redirects to a slash: an id in the place of a path is 404 in c. No application around the router: its
+    # layers are a sixth of an answer, and the gate renders refusals anyway.
+    return Gate(Router(routes, redirect_slashes=False), desk, counters, faults, limit)
 
 
 class Gate:
@@ -138,8 +125,16 @@ class Gate:
                 ]
             await send(message)
 
-        app: ASGIApp = self._app if refusal is None else self._desk.refuse(refusal)
-        await app(scope, receive, headed)
+        if refusal is None:
+            scope["app"] = self     # so that the router raises what it has no route for
+            try:
+                await self._app(scope, receive, headed)
+                return
+            except Refusal as error:
+                refusal = error
+            except HTTPException as error:
+                refusal = _UNROUTED.get(error.status_code, _NOT_FOUND)
+        await self._desk.refuse(refusal)(scope, receive, headed)
 
     def _key_refusal(self, scope: Scope) -> Refusal | None:
         key = next((value for name, value in scope["headers"] if name == b"x-api-key"), None)

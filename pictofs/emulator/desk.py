@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pictofs.emulator.dialect import Dialect
+from pictofs.emulator.dialect import API_PATH, Dialect
 from pictofs.emulator.service import Refusal, Service
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -53,7 +53,7 @@ class Desk:
                     self._written.popitem(last=False)
             return self._written[key]
 
-        return Route(path, labelled, methods=list(methods))
+        return Route(API_PATH + path, labelled, methods=list(methods))
 
     def refuse(self, refusal: Refusal) -> Response:
         """The refusal in the dialect."""
