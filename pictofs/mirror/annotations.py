@@ -17,7 +17,7 @@ from pictofs.catalog import CatalogReader
 from pictofs.catalog.model import AnnotationRow, Change, ImageRow, node_pk
 from pictofs.errors import NotFound, Stale
 from pictofs.link.messages import Priority
-from pictofs.mirror import facts, revalidate
+from pictofs.mirror import revalidate
 from pictofs.mirror.access import Membership
 from pictofs.mirror.bulk import Bulk, Document
 from pictofs.mirror.deposit import Deposit
@@ -25,7 +25,7 @@ from pictofs.mirror.economy import Face
 from pictofs.mirror.errands import Brought, Errands, brought
 from pictofs.mirror.listing import Listings
 from pictofs.mirror.plan import Fetch
-from pictofs.mirror.renamed import ask_by_name
+from pictofs.mirror.renamed import Names, ask_by_name
 from pictofs.mirror.singleflight import SingleFlight, unheard
 from pictofs.mirror.transfer import Progress
 from pictofs.mirror.versions import version_of
@@ -56,6 +56,7 @@ class Annotations:
     ) -> None:
         self._reader = reader
         self._errands = errands
+        self._names = Names(reader)
         self._ordinary = asyncio.Semaphore(THREADS_TAKEN)
         self._deposit = deposit
         self._flights = flights
@@ -151,11 +152,10 @@ class Annotations:
         if revalidate.known_empty(row, member.access.dialect):
             return brought(EMPTY_BODY)
         ahead = priority is not Priority.DEMAND
-        dataset = self._reader.dataset(row.dataset) if ahead else None
+        dataset = self._names.dataset(row.dataset) if ahead else None
         if dataset is not None:
             member.check()
-            image = facts.to_image(row, self._reader.directory(row.directory))
-            found = await self._errands.body(member, facts.to_dataset(dataset), image, moved)
+            found = await self._errands.body(member, dataset, self._names.image(row), moved)
             if found is not None:
                 self._bulk.spend(row.dataset, Face.ANNOTATIONS)
                 return found
@@ -164,7 +164,7 @@ class Annotations:
     async def _ordinarily(
         self, member: Membership, row: ImageRow, background: bool, priority: Priority
     ) -> bytes:
-        image = facts.to_image(row, self._reader.directory(row.directory))
+        image = self._names.image(row)
 
         def body(client: Client, meant: Dataset) -> bytes:
             return client.annotations.get(meant, image)

@@ -59,6 +59,7 @@ class Bodies:
         # What waits for an export that was ordered.
         self._parked: deque[tuple[Membership, int, bool]] = deque(maxlen=QUEUE)
         self._running: set[asyncio.Task[Any]] = set()
+        self._ending = False
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._parked) + len(self._running)
@@ -87,27 +88,29 @@ class Bodies:
         self._parked.clear()
 
     def _start(self) -> None:
-        while self._waiting and len(self._running) < self._jobs:
-            head = self._waiting.head
-            if head is not None and len(self._running) >= _at_once(head[0]):
+        while head := self._waiting.head:
+            free = int(min(self._jobs, _at_once(head[0]))) - len(self._running)
+            if free < 1:
                 return
-            _, ((member, pk, size),) = self._waiting.take(1)
-            row = self._reader.image(pk)
-            if row is None or not row.directory or not self._due(row, size):
-                continue
-            if not size and self._bulk.ordered(row.dataset):
-                self._parked.append((member, pk, size))
-                continue
-            if not size:
-                self._bulk.expect(row.dataset, Face.ANNOTATIONS, len(self._waiting) + 1)
-                promising = self._bulk.promising(member, row, Face.ANNOTATIONS)
-                if not promising and not self._affordable(member):
-                    self._waiting.clear()
-                    return
-            task = self._begin(member, row, size=size)
-            if task is not None:
-                self._running.add(task)
-                task.add_done_callback(self._ended)
+            _, batch = self._waiting.take(free)
+            rows = {row.pk: row for row in self._reader.images_at([pk for _, pk, _ in batch])}
+            for at, (member, pk, size) in enumerate(batch):
+                row = rows.get(pk)
+                if row is None or not row.directory or not self._due(row, size):
+                    continue
+                if not size and self._bulk.ordered(row.dataset):
+                    self._parked.append((member, pk, size))
+                    continue
+                if not size:
+                    self._bulk.expect(row.dataset, Face.ANNOTATIONS, len(self._waiting) + len(batch) - at)
+                    promising = self._bulk.promising(member, row, Face.ANNOTATIONS)
+                    if not promising and not self._affordable(member):
+                        self._waiting.clear()
+                        return
+                task = self._begin(member, row, size=size)
+                if task is not None:
+                    self._running.add(task)
+                    task.add_done_callback(self._ended)
 
     def _due(self, row: ImageRow, size: bool) -> bool:
         if size:
@@ -152,6 +155,12 @@ class Bodies:
             self._troubles.note(f"ahead of need: {error}")
         elif error is not None:
             _log.error("fetching ahead failed in a way it should not", exc_info=error)
+        if not self._ending:
+            self._ending = True     # they end by the batch, and their places are taken by the batch
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._ending = False
         self._start()
         if self.idle:
             self._moved()
