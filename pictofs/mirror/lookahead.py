@@ -7,7 +7,8 @@ A *position* is a file's place in its dataset, in readdir's order. Three pattern
     sequential, strided   a few reads at equal distances begin a *run*; its window doubles while it is hit,
                           and grows fourfold while it is small and every file of it was read.
                           Who has read WALKED files of one without a gap begins the next by its first
-                          read: in another directory, or over the annotations after the images. Where the
+                          read: in another directory, or over the annotations after the images; with a
+                          larger window, if those were many. Where the
                           order ends, such a run goes on at its beginning, round to where it began: sorted
                           paths begin elsewhere than readdir does
     together              an image and then its annotation (or the other way round), a few times: a run over
@@ -257,7 +258,9 @@ class LookAhead:
         if not stride and sight.missing:
             # once: the next run has to show itself again
             walked = _walker(way, reader) or _walker(beside, reader)
-            stride = walked.stride if walked is not None and now_s - walked.seen_s < RUN_S else 0
+            if walked is not None and now_s - walked.seen_s < RUN_S:
+                stride = walked.stride
+                first = max(first, min(walked.straight // 4, 4 * first))
         recent.append(at)
         if not stride:
             return None

@@ -113,11 +113,18 @@ def test_who_looks_at_an_image_here_and_there_brings_no_annotations() -> None:
     assert not [each for each in reader.asked if Face.ANNOTATION in each.faces]
 
 
-def test_a_jump_after_a_walk_is_expected_to_be_one_only_once() -> None:
+@pytest.mark.parametrize(
+    ("walked", "window"), [(20, lookahead.FIRST_WINDOW), (50, 12), (900, 4 * lookahead.FIRST_WINDOW)]
+)
+def test_a_jump_after_a_walk_is_expected_to_be_one_only_once_and_by_the_length_of_the_walk(
+    walked: int, window: int
+) -> None:
     reader = Reader()
-    for position in [*range(100), 3000, 2000, 1000]:
+    for position in [*range(walked), 4000, 3500, 3000]:
         reader.read(position)
-    assert {at for each in reader.asked for at in each.positions if at >= 1000} == {3001, 3002, 3003, 3004}
+    assert {at for each in reader.asked for at in each.positions if at >= 3000} == {
+        *range(4001, 4001 + window)
+    }
 
 
 def test_the_window_doubles_while_it_is_hit_and_ends_at_the_limit() -> None:
