@@ -235,7 +235,8 @@ class LookAhead:
                     run.at = at
                 run.told += 1
                 run.seen_s = now_s
-                run.straight = run.straight + 1 if steps == 1 else 0
+                if steps:
+                    run.straight = run.straight + 1 if steps == 1 else 0
                 if run.straight >= WALKED:
                     way.walkers[sight.reader] = run
                     way.walkers.move_to_end(sight.reader)

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable
 
 from pictofs.catalog import JOINED
-from pictofs.catalog.model import BlockRow
+from pictofs.catalog.model import BlockRow, Kind
 from pictofs.link.messages import Ask, Priority, Want
 from pictofs.tree import Need, Tree, key_of
 from pictofs.tree.facts import File
@@ -21,6 +21,7 @@ FILES = 1 << 15
 # is wanted so often; then the store cannot serve this reader.
 MOST_WANTS = 3
 
+_ANNOTATION = int(Kind.ANNOTATION)
 Hint = Callable[[int, int, int, int, bool], None]
 
 
@@ -33,6 +34,7 @@ class Reading:
         self._hint = hint
         self._files: dict[int, File] = {}
         self._hinted: tuple[int, int] = (0, 0)
+        self._told = 0      # the annotation whose size was told last, while it has not been read
         self.hits = 0
         self.misses = 0
         self.bytes = 0
@@ -74,8 +76,21 @@ class Reading:
             # last; whoever never comes to the end of a file reads headers.
             self._hinted = mark
             self.files += ends
+            if node == self._told:
+                self._told = 0
             self._hint(blocks, begin, end - offset if within else size, pid, ends)
         return Bytes(b"", tuple(pieces))
+
+    def told(self, node: int) -> None:
+        """The size of a file was told.
+
+        That of an annotation takes its body, so whoever asks for one after the other and reads none (`ls -l`,
+        rsync) is followed too: each is hinted at when the next is asked for.
+        """
+        if node & 0xFF == _ANNOTATION:
+            if self._told and self._told != node:
+                self._hint(self._told, 0, 0, 0, False)
+            self._told = node
 
     def in_one_file(self, node: int, asked: Asked) -> bool:
         """Does all of it lie in one file, once it is here? Raises Need once for what could be joined.

@@ -86,10 +86,15 @@ class Vfs:
 
         `valid_s` is the entry's; the attributes have their own, which is 0 where the size is not known.
         """
-        tree = self._tree
-        return self._run(
-            "lookup", parent, name, lambda asked: tree.lookup(parent, name, asked), done, fail, True
-        )
+        tree, reading = self._tree, self._reading
+
+        def attempt(asked: Asked) -> Entry:
+            entry = tree.lookup(parent, name, asked)
+            if entry.attr is not None and entry.attr.size_known:
+                reading.told(entry.attr.node)
+            return entry
+
+        return self._run("lookup", parent, name, attempt, done, fail, True)
 
     def getattr(self, node: int, done: types.Done[Attr], fail: Fail) -> Ticket | None:
         """The attributes of a node, the size exact."""

@@ -129,6 +129,21 @@ def test_annotations_are_fetched_ahead_of_a_walk(mounts: Make, emulators: Emulat
     assert emulator.counters()["api"]["most_requests_of_one_path"] <= 2
 
 
+def test_sizes_of_annotations_are_fetched_ahead_of_who_asks_for_one_after_the_other(
+    mounts: Make, emulators: Emulators
+) -> None:
+    emulator = served(emulators, latency_ms=20)
+    mount = mounted(mounts, emulator)
+    images_of(mount)
+    (dataset,) = mount.mountpoint.joinpath("org").iterdir()
+    listed = subprocess.run(
+        ["ls", "-lR", dataset / "annotations"], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    assert listed.count(".json\n") == IMAGES
+    waited = mount.status()["waits"]["operations"]
+    assert waited["getattr"] + waited["lookup"] < IMAGES / 4
+
+
 def test_the_day_s_allowance_ends_what_nobody_waits_for(mounts: Make, emulators: Emulators) -> None:
     emulator = served(emulators)
     mount = mounted(mounts, emulator, "max_fetch=3M")

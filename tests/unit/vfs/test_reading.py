@@ -243,6 +243,35 @@ def test_reads_are_told_once_a_block_and_in_batches(bench: Bench) -> None:
     assert [(hint.node, hint.offset) for hint in hints] == [(node, 0)]
 
 
+def test_sizes_of_annotations_that_are_here_are_told_of_where_none_of_them_is_read(bench: Bench) -> None:
+    names = [f"{n}.jpg" for n in range(4)]
+    for name in names:
+        bench.world.image("Cars", name, b"image")
+    nodes = [bench.node(f"org/Cars/annotations/{n}.json") for n in range(4)]
+    folder = bench.node("org/Cars/annotations")
+    for node in nodes:
+        bench.ask(bench.vfs.getattr, node)
+    bench.pass_s(1)
+    bench.vfs.tick()
+    bench.forget_requests()
+
+    def looked_up(n: int) -> None:
+        entry = bench.ask(bench.vfs.lookup, folder, f"{n}.json")
+        assert entry.attr.size_known
+
+    for n in (0, 1, 2):
+        looked_up(n)
+    bench.pass_s(1)
+    bench.vfs.tick()
+    assert [(hint.node, hint.end) for hint in bench.link.requests(Read)] == [(n, False) for n in nodes[:2]]
+    bench.forget_requests()
+    bench.body(nodes[2])
+    looked_up(3)
+    bench.pass_s(1)
+    bench.vfs.tick()
+    assert [(hint.node, hint.end) for hint in bench.link.requests(Read)] == [(nodes[2], True)], "by its read"
+
+
 def test_what_was_read_is_told_before_what_is_missed_afterwards(bench: Bench) -> None:
     """Told of a miss first, look-ahead would take a reader that goes straight on for one that jumps."""
     node, _ = big(bench)
