@@ -205,7 +205,7 @@ class StorageProtocol(asyncio.Protocol):
                 timer = asyncio.get_running_loop().call_later(latency_ms / 1000, self._in_time)
                 self._late = asked, timer
             elif not self._at_once(asked):
-                self._task = asyncio.get_running_loop().create_task(self._later(asked))
+                self._later(asked)
 
     def _in_time(self) -> None:
         """The latency of a request is over."""
@@ -213,7 +213,7 @@ class StorageProtocol(asyncio.Protocol):
         asked, _ = self._late
         self._late = None
         if not self._at_once(asked):
-            self._task = asyncio.get_running_loop().create_task(self._later(asked))
+            self._later(asked)
         self._go_on()
 
     def _at_once(self, asked: _Asked) -> bool:
@@ -242,15 +242,22 @@ class StorageProtocol(asyncio.Protocol):
         if not asked.keep_alive:
             self._transport.close()
 
-    async def _later(self, asked: _Asked) -> None:
+    def _later(self, asked: _Asked) -> None:
         """Answer this request, whatever it has to wait for, and then those that came in meanwhile."""
         status, sent = [0], [0]
-        try:
-            await self._answer(asked, status, sent)
-        finally:
+
+        def ended(task: asyncio.Task[None]) -> None:
             self._task = None
+            if not task.cancelled() and task.exception() is not None:
+                self._transport.abort()     # or the answer to the next would be taken for the one to this
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "an answer failed", "exception": task.exception()}
+                )
             self._done(asked, status[0], sent[0])
             self._go_on()
+
+        self._task = asyncio.get_running_loop().create_task(self._answer(asked, status, sent))
+        self._task.add_done_callback(ended)     # called also where it is cancelled before it begins
 
     async def _answer(self, asked: _Asked, status: list[int], sent: list[int]) -> None:
         host = self._host

@@ -92,7 +92,11 @@ class Bodies:
             free = int(min(self._jobs, _at_once(head[0]))) - len(self._running)
             if free < 1:
                 return
-            _, batch = self._waiting.take(free)
+            line, batch = self._waiting.take(free)
+            alike = next((at for at, each in enumerate(batch) if each[0] is not head[0]), len(batch))
+            if alike < len(batch):  # of another mount, whose budget is another
+                self._waiting.back(line, batch[alike:])
+                batch = batch[:alike]
             rows = {row.pk: row for row in self._reader.images_at([pk for _, pk, _ in batch])}
             for at, (member, pk, size) in enumerate(batch):
                 row = rows.get(pk)

@@ -229,17 +229,20 @@ class Convoy:
 
     def _end(self, ended: list[Landed]) -> None:
         for landed in ended:
-            item, error = landed.item, landed.error
             self.items -= 1
-            self.weight_bytes -= item.weight_bytes
-            self._memory.give(item.weight_bytes)
-            if isinstance(error, UrlExpired):
-                item.member.partition.pool.refused(item.signed)
-            elif isinstance(error, Superseded):
-                self._push(error.settled.change)
-            if landed.got is not None:
-                item.member.partition.pool.worked(item.signed)
-        self._fetcher.carried((Fetch(landed.item.node, 0), landed.error is None) for landed in ended)
+            self.weight_bytes -= landed.item.weight_bytes
+            self._memory.give(landed.item.weight_bytes)
+        try:
+            for landed in ended:
+                item, error = landed.item, landed.error
+                if isinstance(error, UrlExpired):
+                    item.member.partition.pool.refused(item.signed)
+                elif isinstance(error, Superseded):
+                    self._push(error.settled.change)
+                if landed.got is not None:
+                    item.member.partition.pool.worked(item.signed)
+        finally:
+            self._fetcher.carried((Fetch(landed.item.node, 0), landed.error is None) for landed in ended)
         self._tell_landed(ended)
         self._tell_moved()
 

@@ -44,5 +44,7 @@ class Foresight:
 
 
 def _affordable(member: Membership) -> bool:
+    if not member.access.standing.online or member.access.standing.refused:
+        return False    # the listing is likely to fail too, and then nobody reads
     budget = member.access.client.budget
     return budget is None or budget.remaining >= budget.limit * BUDGET_SHARE

@@ -13,7 +13,7 @@ from pictofs.catalog.model import BlockRow, DatasetRow, DirectoryRow, Kind, node
 from pictofs.config import Settings
 from pictofs.tree.attributes import Attributes
 from pictofs.tree.freshness import Freshness
-from pictofs.tree.known import KnownBlocks, KnownImages
+from pictofs.tree.known import KnownBlocks, KnownImages, KnownSizes
 from pictofs.tree.need import Asked
 from pictofs.tree.place import refuse
 
@@ -39,6 +39,7 @@ class Ground:
         self._listed: dict[int, float] = {}     # dataset → until when (monotonic) its listing is fresh
         self._images: dict[int, int] = {}       # dataset → about how many there are
         self.known = KnownImages()
+        self.sizes = KnownSizes()
         self._blocks = KnownBlocks()
         self._shown: LRUCache[int, bytes] = LRUCache(DOCUMENTS)
 
@@ -46,6 +47,7 @@ class Ground:
         """Something in the catalog is known to be another: believe nothing that was concluded from it."""
         self._listed.clear()
         self.known.forget()
+        self.sizes.forget()
         self._blocks.forget()
 
     def replace_reader(self, reader: CatalogReader) -> None:
@@ -123,6 +125,14 @@ class Ground:
         """The current image of that name in a directory, and whether it is here."""
         images = self._images.get(self.dataset_of(directory), 1 << 62)
         return self.known.named(self.reader, directory, name, images)
+
+    def size_bytes(self, node: int) -> int | None:
+        """The size of a version that was current when it was looked up or listed, if it is remembered.
+
+        It may be an old one by now: then a fetch of it ends in ESTALE.
+        """
+        found = self.known.node(node)
+        return self.sizes.of(node) if found is None else found.size_bytes
 
     def block(self, node: int, block: int) -> BlockRow | None:
         """That block, if it is whole in the store, or was when its file was looked up."""

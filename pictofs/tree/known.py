@@ -13,6 +13,8 @@ from the store all the same (`Lost`) is asked of the catalog again.
 
 from __future__ import annotations
 
+from itertools import islice
+
 from pictofs.catalog import CatalogReader, first_block
 from pictofs.catalog.found import FoundImage
 from pictofs.catalog.model import BlockRow, Kind
@@ -29,14 +31,13 @@ _IMAGE = int(Kind.IMAGE)
 
 
 class KnownImages:
-    """And annotations, of which only sizes. For one thread at a time, as the reader is."""
+    """For one thread at a time, as the reader is."""
 
     def __init__(self) -> None:
         self._by_name: dict[tuple[int, str], FoundImage] = {}
         self._by_node: dict[int, FoundImage] = {}
         self._ends: dict[int, str | None] = {}      # directory → the last name of its pages; None: they ended
         self._rows = 1
-        self._sizes: dict[int, int] = {}            # version → bytes, as a listing told it
 
     def __len__(self) -> int:
         return len(self._by_node)
@@ -59,17 +60,6 @@ class KnownImages:
         """That version of an image, if it was among them."""
         return self._by_node.get(node)
 
-    def told(self, sizes: dict[int, int]) -> None:
-        """The sizes of current versions, as the kernel is told them now."""
-        if len(self._sizes) + len(sizes) > MOST_SIZES:
-            self._sizes.clear()
-        self._sizes.update(sizes)
-
-    def size_bytes(self, node: int) -> int | None:
-        """The size of a version that was current when it was looked up or listed, if it is remembered."""
-        found = self._by_node.get(node)
-        return self._sizes.get(node) if found is None else found.size_bytes
-
     def block(self, node: int) -> BlockRow | None:
         """The first block of a version, if it was here when its name was looked up."""
         found = self._by_node.get(node)
@@ -81,7 +71,6 @@ class KnownImages:
             self._by_name.clear()
             self._by_node.clear()
             self._ends.clear()
-        self._sizes.clear()
         self._rows = 1
 
     def _page(self, reader: CatalogReader, directory: int) -> None:
@@ -99,6 +88,27 @@ class KnownImages:
         for row in rows:
             self._by_name[directory, row.file_name] = row
             self._by_node[row.pk << 8 | _IMAGE] = row
+
+
+class KnownSizes:
+    """Sizes of versions that were current when the kernel was told them; a version's never changes."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[int, int] = {}
+
+    def told(self, sizes: dict[int, int]) -> None:
+        """The kernel is told these now. Beyond MOST_SIZES the earliest are forgotten."""
+        self._sizes.update(sizes)
+        for node in list(islice(self._sizes, max(0, len(self._sizes) - MOST_SIZES))):
+            del self._sizes[node]
+
+    def of(self, node: int) -> int | None:
+        """The size in bytes of a version; None if it is not remembered."""
+        return self._sizes.get(node)
+
+    def forget(self) -> None:
+        """The catalog is known to say something else: of a version that is none any more nothing is told."""
+        self._sizes.clear()
 
 
 class KnownBlocks:

@@ -210,7 +210,7 @@ class ImagesDirectory(MediaDirectory):
                 attr = file(node, ino, size_bytes, image.created_ns, IMMUTABLE_S)
                 sizes[node] = size_bytes
             entries.append(DirEntry(image.file_name, node, ino, mode, node, attr))
-        self._ground.known.told(sizes)
+        self._ground.sizes.told(sizes)
         return entries
 
 
@@ -235,7 +235,7 @@ class AnnotationsDirectory(MediaDirectory):
         if file.size_bytes is not None:
             self._files.look(file, file.dataset, asked)
             valid_s = self._ground.freshness.until_old_s(file.fetched_ns, ANNOTATION_AGES, valid_s)
-            self._ground.known.told({file.pk << 8 | _ANNOTATION: file.size_bytes})
+            self._ground.sizes.told({file.pk << 8 | _ANNOTATION: file.size_bytes})
         return Entry(self._files.attr(file, valid_s), valid_s)
 
     def _dir_entries(self, selection: Selection, directory: int, after: str, limit: int) -> list[DirEntry]:
@@ -274,11 +274,8 @@ class ImageFile(Place):
         )
 
     def file(self, node: int, asked: Asked) -> File:
-        """Its size and whether it is the current version.
-
-        One looked up or listed a moment ago may be an old version by now: then its fetch ends in ESTALE.
-        """
-        size_bytes = self._ground.known.size_bytes(node)
+        """Its size and whether it is the current version, as far as is remembered."""
+        size_bytes = self._ground.size_bytes(node)
         if size_bytes is not None:
             return File(node, size_bytes, MEDIA_BLOCK_BYTES, True)
         row = self._sized(node, asked)
@@ -353,7 +350,7 @@ class AnnotationFile(Place):
 
     def file(self, node: int, asked: Asked) -> File:
         """Its size; a body that is known is read as it is, its age being the business of whoever opens it."""
-        size_bytes = self._ground.known.size_bytes(node)
+        size_bytes = self._ground.size_bytes(node)
         if size_bytes is not None:
             return File(node, size_bytes, MEDIA_BLOCK_BYTES, True)
         row, image, current = self._version(node)

@@ -9,9 +9,12 @@ import pytest
 
 from pictofs.api.governor import Budget
 from pictofs.mirror import foresight
+from pictofs.mirror.availability import Standing, refused, unreachable
 from pictofs.mirror.foresight import Foresight
 from pictofs.mirror.links import BATCH_LIMIT, Scope
 from tests.unit.mirror.rows import dataset
+
+ONLINE = Standing()
 
 
 class World:
@@ -20,10 +23,8 @@ class World:
     def __init__(self, budget: Budget | None = None, prefetch: str = "auto") -> None:
         self.prepared = 0
         self.signed: list[int] = []
-        client = SimpleNamespace(budget=budget)
-        self.member: Any = SimpleNamespace(
-            access=SimpleNamespace(client=client), policy=SimpleNamespace(prefetch=prefetch)
-        )
+        access = SimpleNamespace(client=SimpleNamespace(budget=budget), standing=ONLINE)
+        self.member: Any = SimpleNamespace(access=access, policy=SimpleNamespace(prefetch=prefetch))
         self.foresight = Foresight(self._prepare, self._sign)
 
     def _prepare(self) -> None:
@@ -51,6 +52,17 @@ def test_a_later_listing_and_one_of_few_images_cost_nothing(listing: dict[str, i
     world = World()
     world.list(**listing)
     assert (world.prepared, world.signed) == (0, [])
+
+
+def test_no_urls_are_asked_for_where_the_service_was_out_of_reach_or_refused_the_key_a_moment_ago() -> None:
+    world = World()
+    for standing in (unreachable(ONLINE, 0.0, "", 10.0, 0.5), refused(ONLINE, 0.0, "", 10.0, 0.5)):
+        world.member.access.standing = standing
+        world.list()
+    assert not world.signed
+    world.member.access.standing = ONLINE
+    world.list()
+    assert world.signed == [1]
 
 
 def test_nothing_is_got_ready_with_prefetch_off() -> None:

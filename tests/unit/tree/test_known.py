@@ -10,7 +10,7 @@ import pytest
 from pictofs.catalog.found import FoundImage
 from pictofs.catalog.model import BlockRow, Kind
 from pictofs.tree import known
-from pictofs.tree.known import KnownBlocks, KnownImages
+from pictofs.tree.known import KnownBlocks, KnownImages, KnownSizes
 
 
 class Counted:
@@ -87,23 +87,18 @@ def test_a_version_that_was_looked_up_has_its_first_block_at_hand() -> None:
     assert images.block(77 << 8 | Kind.IMAGE) is None
 
 
-def test_the_size_of_what_was_listed_or_looked_up_is_at_hand_until_something_changes() -> None:
-    images, reader = KnownImages(), Counted(3)
-    images.told({7 << 8 | Kind.IMAGE: 70, 8 << 8 | Kind.ANNOTATION: 0})
-    named(images, reader, "0002.jpg")
-    nodes = [7 << 8 | Kind.IMAGE, 8 << 8 | Kind.ANNOTATION, 2 << 8 | Kind.IMAGE, 9 << 8 | Kind.IMAGE]
-    assert [images.size_bytes(node) for node in nodes] == [70, 0, 20, None]
-    images.forget()
-    assert [images.size_bytes(node) for node in nodes] == [None] * 4
-
-
-def test_the_sizes_that_are_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known, "MOST_SIZES", 10)
-    images = KnownImages()
+def test_the_sizes_that_were_told_last_are_at_hand_until_something_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(known, "MOST_SIZES", 12)
+    sizes = KnownSizes()
     for begin in range(0, 100, 5):
-        images.told({node: node for node in range(begin, begin + 5)})
-        assert sum(images.size_bytes(node) is not None for node in range(100)) <= 10
-    assert images.size_bytes(99) == 99
+        sizes.told({node: 10 * node for node in range(begin, begin + 5)})
+    assert {node: sizes.of(node) for node in range(100) if sizes.of(node) is not None} == {
+        node: 10 * node for node in range(88, 100)
+    }
+    sizes.forget()
+    assert sizes.of(99) is None
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
