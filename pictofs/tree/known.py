@@ -5,6 +5,8 @@ that finds nothing here takes a page of its directory along, from where the last
 `MOST_ROWS`, a millisecond. That pays where an epoch comes to all of them; in a dataset of more than
 `MOST_KNOWN` it mostly would not, and no page is taken.
 
+Whoever has listed a directory with attributes reads without a lookup: for that the sizes told are remembered.
+
 An archive is many blocks, and whoever reads one after the other finds the rows of the next here too.
 
 What is known is forgotten as soon as anything in the catalog is known to have changed. A block that is gone
